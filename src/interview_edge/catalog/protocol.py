@@ -1,0 +1,205 @@
+"""The Catalog protocol: the database of sessions, ledgers, the object table, events, idempotency keys, results.
+
+SQLite implements it (catalog/sqlite.py); PostgreSQL can stand beside it, so nothing here is SQLite's.
+`interview_edge.testing.check_catalog` holds an implementation to this text.
+
+Every write is one transaction, durable when it returns, and idempotent where its text says so. All methods run on
+trio and may be called concurrently. When the database can't answer, they raise `CatalogUnavailable`: a retry may
+help, and nothing of the failed call is visible. A cancelled call happened whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+
+from interview_edge.core.models import (
+    Event,
+    Extent,
+    LedgerSnapshot,
+    NewEvent,
+    SessionState,
+    StreamKey,
+    VadPosition,
+)
+
+
+class CatalogUnavailable(Exception):
+    """The catalog can't answer now. Retry."""
+
+
+class SessionIsDeleted(Exception):
+    """The session has a tombstone: no write may bring it back."""
+
+
+@attrs.frozen
+class StreamRecord:
+    """What the catalog knows of one stream."""
+
+    ledger: LedgerSnapshot
+    vad: VadPosition | None = None
+
+
+@attrs.frozen
+class SessionRecord:
+    """What the catalog knows of one session. Times are epoch ms."""
+
+    session_id: str
+    epoch: int
+    created_at: int
+    updated_at: int
+    state: SessionState
+    event_count: int
+    streams: Mapping[str, StreamRecord]
+    finalized: FinalizedResult | None = None
+    deleted_at: int | None = None
+
+
+@attrs.frozen
+class FinalizedResult:
+    """The last finalize of a session.
+
+    `fingerprint` says what it was made from (see sessions/finalizer.py): an equal one means that writing anew
+    would write the same. `answer` is the response body as JSON-able data.
+    """
+
+    finalized_at: int
+    result_key: str
+    fingerprint: str
+    answer: Mapping[str, Any]
+
+
+@attrs.frozen
+class SessionSummary:
+    """One row of `GET /v1/sessions`."""
+
+    session_id: str
+    created_at: int
+    updated_at: int
+    streams: Mapping[str, LedgerSnapshot]
+    event_count: int
+    finalized_at: int | None
+
+
+@attrs.frozen
+class StoredChunks:
+    """One confirmed step of the archive: objects of one stream that the backend holds now.
+
+    `ledger` is the ledger of exactly these seqs (held = the seqs of `extents`; final_seq where the final chunk is
+    among them; duplicates = how many repeats to add; times of these chunks). `identities` maps each seq to its
+    16-byte identity.
+    """
+
+    key: StreamKey
+    extents: Sequence[Extent]
+    identities: Mapping[int, bytes]
+    ledger: LedgerSnapshot
+    stored_at: int
+
+
+@attrs.frozen
+class IdempotentAnswer:
+    """An answer kept under an idempotency key. `body_digest` tells the same request from another."""
+
+    key: str
+    body_digest: bytes
+    answer: bytes
+    created_at: int
+
+
+@runtime_checkable
+class Catalog(Protocol):
+    # -- sessions
+
+    async def open_session(self, session_id: str, at: int) -> SessionRecord:
+        """Create the session where it is new, raise its epoch by one, and return it with the new epoch.
+
+        Raises `SessionIsDeleted` for one with a tombstone.
+        """
+        ...
+
+    async def load_session(self, session_id: str) -> SessionRecord | None:
+        """The session as it stands, tombstoned ones included (`deleted_at` set); None for one never seen."""
+        ...
+
+    async def list_sessions(
+        self, *, limit: int, before: tuple[int, str] | None = None
+    ) -> Sequence[SessionSummary]:
+        """Sessions without tombstone, by (created_at, session_id) descending, those below `before` only."""
+        ...
+
+    # -- the object table
+
+    async def record_stored(self, stored: StoredChunks) -> Sequence[int]:
+        """Commit one step of the archive: extents, identities, ledger and counters in one transaction.
+
+        Creates session and stream where they are new (a journal may know them before the catalog). Idempotent:
+        an extent whose key and seqs are there already changes nothing, its duplicates aren't added again. Where another extent already
+        holds one of the seqs, the first extent stands; the answer is the seqs, ascending, that were held before by
+        another extent with another identity (conflicts). Raises `SessionIsDeleted`.
+        """
+        ...
+
+    async def extents(self, key: StreamKey, first: int = 1, last: int | None = None) -> Sequence[Extent]:
+        """The extents of a stream that overlap `first..last`, in order of `first`."""
+        ...
+
+    async def identities(self, key: StreamKey, seqs: Sequence[int]) -> Mapping[int, bytes]:
+        """The identities of those of `seqs` that are held in the catalog."""
+        ...
+
+    async def held_objects(self, session_id: str) -> Sequence[str]:
+        """Every object key that the object table names for a session."""
+        ...
+
+    # -- events, state, VAD
+
+    async def append_events(
+        self,
+        session_id: str,
+        events: Sequence[NewEvent],
+        *,
+        at: int,
+        state: SessionState | None = None,
+        vad: Mapping[str, VadPosition] | None = None,
+        answer: IdempotentAnswer | None = None,
+    ) -> Sequence[Event]:
+        """Append events (may be none), and in the same transaction replace the state, the streams' VAD positions and
+        keep an idempotent answer. Numbers the events on from the session's last. Raises `SessionIsDeleted`."""
+        ...
+
+    async def events(
+        self, session_id: str, *, after: int = 0, limit: int = 100, types: Sequence[str] | None = None
+    ) -> Sequence[Event]:
+        """Events with seq_no > `after`, ascending; of `types` only, where given."""
+        ...
+
+    async def idempotent_answer(self, session_id: str, key: str, *, not_before: int) -> IdempotentAnswer | None:
+        """The answer kept under `key`, unless it was made before `not_before`."""
+        ...
+
+    async def forget_idempotent_answers(self, before: int) -> int:
+        """Delete answers made before `before`; how many."""
+        ...
+
+    # -- finalize and delete
+
+    async def record_finalized(self, session_id: str, result: FinalizedResult) -> None:
+        """Keep the session's last result. Idempotent."""
+        ...
+
+    async def mark_deleted(self, session_id: str, at: int) -> None:
+        """Set the tombstone (creating the row where there is none). Idempotent."""
+        ...
+
+    async def deletions_under_way(self) -> Sequence[str]:
+        """Tombstoned sessions whose rows were not purged yet: the next start goes on with them."""
+        ...
+
+    async def purge_session(self, session_id: str) -> None:
+        """Delete everything of a tombstoned session but the tombstone. Idempotent."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,177 @@
+"""The values that pass between the rooms. Frozen attrs classes; cattrs turns them into JSON at the edges.
+
+Times are epoch milliseconds (`*_at`, `ts`) unless a name says otherwise; audio positions are samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+DEFAULT_STREAM = "mixed"
+
+# Inclusive ranges of seqs, ascending, disjoint, not adjacent.
+SeqRanges = tuple[tuple[int, int], ...]
+
+
+class AckLevel(enum.Enum):
+    """What an ack promises: fsynced on this node, confirmed by the backend, or nothing."""
+
+    JOURNAL = "journal"
+    BACKEND = "backend"
+    MEMORY = "memory"
+
+
+class Layout(enum.Enum):
+    """How chunks become objects: one each, or 60 s segments."""
+
+    CHUNKS = "chunks"
+    SEGMENTS = "segments"
+
+
+class SegmentFormat(enum.Enum):
+    FLAC = "flac"
+    WAV = "wav"
+
+
+@attrs.frozen
+class StreamKey:
+    """One audio channel of one session, across the node."""
+
+    session_id: str
+    stream: str = DEFAULT_STREAM
+
+
+@attrs.frozen
+class Chunk:
+    """One second of a stream as it came in. `pcm`: s16le mono at 16 kHz; `identity`: see `core.pcm.identify`."""
+
+    seq: int
+    timestamp_ms: int
+    final: bool
+    pcm: bytes = attrs.field(repr=False)
+    sha256: bytes = attrs.field(repr=False)
+    identity: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class LedgerSnapshot:
+    """A stream's ledger at one moment, as the catalog keeps it.
+
+    `final_seq` and `final_length` (PCM bytes) are of the chunk that ended the stream: the only one that may be
+    shorter than a second, so the bytes held follow from `held` and these.
+    """
+
+    held: SeqRanges = ()
+    final_seq: int | None = None
+    final_length: int = 0
+    duplicates: int = 0
+    started_at: int | None = None
+    updated_at: int | None = None
+
+
+@attrs.frozen
+class IngestStatus:
+    """The `status` of one stream on the wire (contract ingest.md)."""
+
+    session_id: str
+    meeting_id: str
+    last_seq: int
+    received_chunks: int
+    duplicate_chunks: int
+    missing_chunks: int
+    bytes_stored: int
+    started_at: int | None
+    updated_at: int | None
+    missing: SeqRanges
+    missing_truncated: bool = False
+
+
+@attrs.frozen
+class Extent:
+    """One row of the object table: the object `key` holds seqs `first..last` of a stream.
+
+    `offset` and `length` are bytes of PCM inside the object's decoded audio; `length` is 32,000 a chunk except
+    where the stream's short final chunk ends it. `sha256` is of the extent's PCM. `format` is `pcm`, `wav` or `flac`.
+    """
+
+    first: int
+    last: int
+    key: str
+    length: int
+    sha256: bytes
+    format: str = "pcm"
+    offset: int = 0
+    object_size: int = 0
+    stored_at: int = 0
+    expired: bool = False
+
+
+@attrs.frozen
+class Cluster:
+    cluster_id: str
+    centroid: tuple[float, ...]
+    sample_count: int
+    bound_name: str | None = None
+
+
+@attrs.frozen
+class Participant:
+    name: str
+    email: str | None = None
+
+
+@attrs.frozen
+class SessionState:
+    """What the inference API knows of a session. `extra` keeps fields of newer APIs, verbatim."""
+
+    clusters: tuple[Cluster, ...] = ()
+    bindings: Mapping[str, str] = attrs.field(factory=dict)
+    roster: tuple[Participant, ...] | None = None
+    config: Mapping[str, str | float | bool] = attrs.field(factory=dict)
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class NewEvent:
+    """An event before the catalog has numbered it. `type`: resolve, speech_started, speech_ended, conflict...
+
+    `body` is what the wire shows beside ts, type, stream and seq_no.
+    """
+
+    ts: int
+    type: str
+    body: Mapping[str, Any]
+    stream: str | None = None
+
+
+@attrs.frozen
+class Event:
+    """An event as committed. `seq_no` counts from 1 in its session, without holes."""
+
+    seq_no: int
+    ts: int
+    type: str
+    body: Mapping[str, Any]
+    stream: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The event as JSON shows it: its body's fields beside ts, type and seq_no."""
+        shown: dict[str, Any] = {"seq_no": self.seq_no, "ts": self.ts, "type": self.type}
+        if self.stream is not None:
+            shown["stream"] = self.stream
+        return shown | dict(self.body)
+
+
+@attrs.frozen
+class VadPosition:
+    """How far a stream's VAD has come: everything before `sample` was judged and its events are committed.
+
+    `tracker` is the utterance tracker's snapshot (JSON-able).
+    """
+
+    sample: int
+    tracker: Mapping[str, Any]

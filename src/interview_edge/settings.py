@@ -1,0 +1,162 @@
+"""Every setting, as frozen attrs classes: names, defaults, units, rules. Loading them is cli/'s work.
+
+Durations are seconds unless the name ends in `_ms` or `_days`; sizes are bytes unless it ends in `_mb` (10^6 bytes).
+A broken rule raises `SettingsError`, which names the setting, its variable and the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from interview_edge.core.models import AckLevel, Layout, SegmentFormat
+from interview_edge.core.pcm import CHUNK_BYTES
+
+MAX_STREAMS = 4
+
+
+class SettingsError(ValueError):
+    """A setting breaks a rule. The text is for the person who set it."""
+
+
+def _between(low: float, high: float) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """A validator: low ≤ value ≤ high, named as the operator knows the setting."""
+
+    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not low <= value <= high:
+            raise SettingsError(f"{attribute.name} ({variable(attribute)}) must be {low:g}..{high:g}, got {value!r}")
+
+    return check
+
+
+def variable(attribute: attrs.Attribute[Any]) -> str:
+    """The environment variable of a setting: the contract's name where it gives one, else `EDGE_<NAME>`."""
+    return str(attribute.metadata.get("env", f"EDGE_{attribute.name.upper()}"))
+
+
+def _env(name: str) -> dict[str, str]:
+    return {"env": name}
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """All settings of one node. The defaults are the embedded server: SQLite, local disk, loopback."""
+
+    # -- where
+    host: str = "127.0.0.1"
+    port: int = attrs.field(default=8080, validator=_between(0, 65535))
+    data_dir: Path = attrs.field(default=Path("data"), converter=Path)
+    storage: str | None = None  # default: file://{data_dir}/objects
+    catalog: str | None = None  # default: sqlite:///{data_dir}/catalog.db
+    ack: AckLevel = AckLevel.JOURNAL
+
+    # -- sockets (contract ingest.md, Pace and limits)
+    max_in_flight: int = attrs.field(default=32, validator=_between(1, 1024))
+    in_flight_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
+    max_frame_bytes: int = attrs.field(default=256 * 1024, validator=_between(64 * 1024, 16 * 1024 * 1024))
+    silent_peer_timeout: float = attrs.field(default=60.0, validator=_between(0.01, 3600))
+    send_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
+    hello_timeout: float = attrs.field(default=60.0, validator=_between(0.01, 3600))
+    storage_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
+    max_connections: int = attrs.field(default=4096, validator=_between(1, 1_000_000))
+    backlog: int = attrs.field(default=1024, validator=_between(1, 65535))
+
+    # -- sessions (contract storage.md)
+    max_sessions: int = attrs.field(default=2000, validator=_between(1, 1_000_000))
+    session_idle_timeout: float = attrs.field(default=300.0, validator=_between(0.01, 86_400))
+    window_ms: int = attrs.field(default=120_000, validator=_between(1_000, 600_000))
+    max_memory_mb: float = attrs.field(
+        default=10, validator=_between(0.001, 50), metadata=_env("AUDIO_STORAGE_MAX_MEMORY_MB")
+    )
+    memory_budget_mb: int | None = None  # of the whole node; default: 80% of the machine's or cgroup's memory
+    vad_mode: int = attrs.field(default=2, validator=_between(0, 3))
+    vad_frame_ms: int = attrs.field(default=20, validator=attrs.validators.in_((20, 30)))
+    vad_gap_wait: float = attrs.field(default=5.0, validator=_between(0, 600))
+    event_flush_interval: float = attrs.field(default=0.25, validator=_between(0, 60))
+
+    # -- archive (contract storage.md)
+    layout: Layout = Layout.CHUNKS
+    segment_format: SegmentFormat = SegmentFormat.FLAC
+    upload_interval_ms: int = attrs.field(
+        default=60_000, validator=_between(1, 600_000), metadata=_env("AUDIO_STORAGE_UPLOAD_INTERVAL_MS")
+    )
+    upload_concurrency: int = attrs.field(default=8, validator=_between(1, 256))
+    upload_timeout: float = attrs.field(default=60.0, validator=_between(0.01, 3600))
+    retry_initial: float = attrs.field(default=0.5, validator=_between(0.001, 60))
+    retry_max: float = attrs.field(default=30.0, validator=_between(0.001, 3600))
+    max_age_days: int = attrs.field(
+        default=30, validator=_between(1, 365), metadata=_env("AUDIO_STORAGE_MAX_AGE_DAYS")
+    )
+    auto_cleanup: bool = attrs.field(default=False, metadata=_env("AUDIO_STORAGE_AUTO_CLEANUP"))
+    debug: bool = attrs.field(default=False, metadata=_env("AUDIO_STORAGE_DEBUG"))
+
+    # -- journal
+    journal_max_bytes: int = attrs.field(default=20 * 10**9, validator=_between(10**6, 10**15))
+    journal_min_free_bytes: int = attrs.field(default=512 * 10**6, validator=_between(0, 10**15))
+    journal_queue_bytes: int = attrs.field(default=128 * 10**6, validator=_between(10**6, 10**12))
+    journal_retry_interval: float = attrs.field(default=0.25, validator=_between(0.001, 60))
+    accept_damaged_journal: bool = False
+
+    # -- finalize, drain
+    finalize_timeout: float = attrs.field(default=30.0, validator=_between(0.01, 3600))
+    close_timeout: float = attrs.field(default=5.0, validator=_between(0.01, 600))
+    drain_timeout: float = attrs.field(default=10.0, validator=_between(0.01, 600))
+
+    # -- resolve (contract ingest.md)
+    inference_base_url: str | None = attrs.field(default=None, metadata=_env("INFERENCE_BASE_URL"))
+    inference_resolve_path: str = attrs.field(
+        default="/speaker/resolve", metadata=_env("INFERENCE_RESOLVE_PATH")
+    )
+    inference_api_key: str | None = attrs.field(
+        default=None, repr=False, metadata={"env": "INFERENCE_API_KEY", "secret": True}
+    )
+    inference_timeout_ms: int = attrs.field(
+        default=15_000, validator=_between(1, 600_000), metadata=_env("INFERENCE_TIMEOUT_MS")
+    )
+    max_resolves_waiting: int = attrs.field(default=16, validator=_between(1, 1024))
+    idempotency_hours: float = attrs.field(default=24, validator=_between(0.001, 8760))
+
+    # -- logs
+    log_format: str = attrs.field(default="auto", validator=attrs.validators.in_(("auto", "json", "console")))
+    log_level: str = attrs.field(
+        default="info", validator=attrs.validators.in_(("debug", "info", "warning", "error"))
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """The rules between settings (contract storage.md)."""
+        if self.upload_interval_ms > self.window_ms:
+            raise SettingsError(
+                f"upload_interval_ms (AUDIO_STORAGE_UPLOAD_INTERVAL_MS) must be at most window_ms "
+                f"({self.window_ms}), got {self.upload_interval_ms}"
+            )
+        if self.window_bytes > self.max_memory_mb * 10**6:
+            raise SettingsError(
+                f"max_memory_mb (AUDIO_STORAGE_MAX_MEMORY_MB) must hold one window of {self.window_bytes} bytes, "
+                f"got {self.max_memory_mb:g} MB"
+            )
+        if self.ack is AckLevel.BACKEND and self.layout is Layout.SEGMENTS:
+            raise SettingsError("ack (EDGE_ACK) 'backend' puts each chunk at once, so layout (EDGE_LAYOUT) must be 'chunks'")
+        if self.ack is AckLevel.BACKEND and self.storage_url.startswith("memory:"):
+            raise SettingsError("ack (EDGE_ACK) 'backend' promises what storage (EDGE_STORAGE) memory:// can't keep")
+
+    @property
+    def storage_url(self) -> str:
+        """The backend's URL, the default filled in."""
+        return self.storage or (self.data_dir.absolute() / "objects").as_uri()
+
+    @property
+    def catalog_url(self) -> str:
+        """The catalog's URL, the default filled in."""
+        return self.catalog or f"sqlite://{(self.data_dir.absolute() / 'catalog.db').as_posix()}"
+
+    @property
+    def journal_path(self) -> Path:
+        return self.data_dir / "journal.db"
+
+    @property
+    def window_bytes(self) -> int:
+        """Bytes of one stream's full window."""
+        return self.window_ms * CHUNK_BYTES // 1000
