@@ -1,7 +1,7 @@
-"""The ledger of one stream: which seqs are held, which are on their way. A grow-only set (invariants 2 and 3).
+"""The ledger of one stream: which seqs are held, which are on their way. A grow-only set (invariants 2, 3).
 
-No I/O, no clock: times come in with the chunk. Any order, repetition and interleaving of the same chunks gives
-the same `held`; `merge` is commutative, associative and idempotent.
+No I/O, no clock: times come in with the chunk. Any order, repetition and interleaving of the same chunks
+gives the same `held`; `merge` is commutative, associative and idempotent.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Ledger:
     def standing(self, seq: int, *, final: bool = False) -> Standing:
         """Where `seq` stands now.
 
-        Raises EdgeError for a NEW seq that may not be taken: `seq_too_far`, `stream_ended`, `final_below_held`
-        (a pending chunk counts as held for these: it may commit any moment).
+        Raises EdgeError for a NEW seq that may not be taken: `seq_too_far`, `stream_ended`,
+        `final_below_held` (a pending chunk counts as held for these: it may commit any moment).
         """
         if seq in self._pending:
             return Standing.PENDING
@@ -122,7 +122,7 @@ class Ledger:
             self._pending_final = None
 
     def admit(self, seq: int, length: int = CHUNK_BYTES, *, final: bool = False, at: int = 0) -> bool:
-        """The bytes of `seq` are safe: hold it. Answers False, changing nothing, where it was held already."""
+        """The bytes of `seq` are safe: hold it. Answers False, changing nothing, where it was held before."""
         self.release(seq)
         if not self._held.add(seq):
             return False
@@ -176,8 +176,8 @@ class Ledger:
 def merge(a: LedgerSnapshot, b: LedgerSnapshot) -> LedgerSnapshot:
     """The ledger that holds what either holds: commutative, associative, idempotent.
 
-    Two ends of one stream (two nodes were told different ones): the later stands. `duplicates` takes the larger,
-    since a sum would not be idempotent.
+    Two ends of one stream (two nodes were told different ones): the later stands. `duplicates` takes the
+    larger, since a sum would not be idempotent.
     """
     held = Ranges(a.held)
     held.update(b.held)

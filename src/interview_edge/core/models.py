@@ -1,6 +1,7 @@
 """The values that pass between the rooms. Frozen attrs classes; cattrs turns them into JSON at the edges.
 
-Times are epoch milliseconds (`*_at`, `ts`) unless a name says otherwise; audio positions are samples at 16 kHz.
+Times are epoch milliseconds (`*_at`, `ts`) unless a name says otherwise; audio positions are samples at
+16 kHz.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class StreamKey:
 
 @attrs.frozen
 class Chunk:
-    """One second of a stream as it came in. `pcm`: s16le mono at 16 kHz; `identity`: see `core.pcm.identify`."""
+    """One second of a stream as it came in. `pcm`: s16le mono 16 kHz; `identity`: see `core.pcm.identify`."""
 
     seq: int
     timestamp_ms: int
@@ -61,8 +62,8 @@ class Chunk:
 class LedgerSnapshot:
     """A stream's ledger at one moment, as the catalog keeps it.
 
-    `final_seq` and `final_length` (PCM bytes) are of the chunk that ended the stream: the only one that may be
-    shorter than a second, so the bytes held follow from `held` and these.
+    `final_seq` and `final_length` (PCM bytes) are of the chunk that ended the stream: the only one that may
+    be shorter than a second, so the bytes held follow from `held` and these.
     """
 
     held: SeqRanges = ()
@@ -94,8 +95,9 @@ class IngestStatus:
 class Extent:
     """One row of the object table: the object `key` holds seqs `first..last` of a stream.
 
-    `offset` and `length` are bytes of PCM inside the object's decoded audio; `length` is 32,000 a chunk except
-    where the stream's short final chunk ends it. `sha256` is of the extent's PCM. `format` is `pcm`, `wav` or `flac`.
+    `offset` and `length` are bytes of PCM inside the object's decoded audio; `length` is 32,000 a chunk
+    except where the stream's short final chunk ends it. `sha256` is of the extent's PCM. `format` is `pcm`,
+    `wav` or `flac`.
     """
 
     first: int

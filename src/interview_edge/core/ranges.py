@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 class Ranges:
     """A grow-only set of positive integers kept as inclusive ranges.
 
-    Adding next to the end is O(1), elsewhere O(log n) plus a list insert; memory is that of the ranges, never of
-    the members. `in`, `len`, `==` and iteration over ranges work as on a set of ranges.
+    Adding next to the end is O(1), elsewhere O(log n) plus a list insert; memory is that of the ranges, never
+    of the members. `in` and `len` are of the members; iteration gives the ranges, ascending.
     """
 
     __slots__ = ("_count", "_firsts", "_lasts")
