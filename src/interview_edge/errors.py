@@ -65,8 +65,18 @@ FRAME_NOT_TEXT = _kind("frame_not_text", "websocket frame must be text JSON", 40
 FRAME_NOT_JSON = _kind("frame_not_json", "websocket frame is not valid JSON", 400, None, Fault.CLIENT)
 FRAME_NOT_OBJECT = _kind("frame_not_object", "websocket frame must be an object", 400, None, Fault.CLIENT)
 UNSUPPORTED_TYPE = _kind("unsupported_type", "unsupported message type: {type}", 400, None, Fault.CLIENT)
-INVALID_FIELD = _kind("invalid_field", "a field of the frame is missing or invalid", 400, None, Fault.CLIENT)
+INVALID_HEADER = _kind("invalid_header", "the header of a binary chunk frame is invalid", 400, None, Fault.CLIENT)
+MEETING_REQUIRED = _kind("meeting_required", "frame.meeting_id is required", 400, None, Fault.CLIENT)
+INVALID_SEQ = _kind("invalid_seq", "frame.seq must be a positive integer", 400, None, Fault.CLIENT)
+INVALID_TIMESTAMP = _kind(
+    "invalid_timestamp", "frame.timestamp_ms must be a positive number", 400, None, Fault.CLIENT
+)
+INVALID_SAMPLE_RATE = _kind("invalid_sample_rate", "frame.sample_rate must be 16000", 400, None, Fault.CLIENT)
+INVALID_CHANNELS = _kind("invalid_channels", "frame.channels must be 1", 400, None, Fault.CLIENT)
+INVALID_FORMAT = _kind("invalid_format", "frame.format must be pcm_s16le", 400, None, Fault.CLIENT)
+CONTENT_REQUIRED = _kind("content_required", "frame.content_b64 is required", 400, None, Fault.CLIENT)
 MEETING_MISMATCH = _kind("meeting_mismatch", "meeting_id mismatch: expected {id}", 400, None, Fault.CLIENT)
+INVALID_FIELD = _kind("invalid_field", "a field of the frame is invalid", 400, None, Fault.CLIENT)
 INVALID_BASE64 = _kind("invalid_base64", "frame.content_b64 is not valid base64", 400, None, Fault.CLIENT)
 CHUNK_LENGTH = _kind("chunk_length", "chunk byte length must be 32000, got {n}", 400, None, Fault.CLIENT)
 SEQ_TOO_FAR = _kind(
