@@ -1,0 +1,93 @@
+"""Log lines: one structlog pipeline for ours, Hypercorn's and every other library's; JSON or console.
+
+Lines go to stderr, so that stdout stays what a command prints. Values under secret-looking keys are replaced
+before anything renders them; pass secrets as values, never inside the message.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from interview_edge.settings import Settings
+
+REDACTED = "[redacted]"
+
+# Whole words of a key in snake, kebab or header case: `api_key` and `x-api-key`, not `keyboard` or `result_key`.
+_SECRET = re.compile(
+    r"(^|[_-])(api[_-]?key|secret([_-]?key)?|access[_-]?key|password|passwd|token|ticket|authorization|cookie"
+    r"|credentials?)($|[_-])",
+    re.IGNORECASE,
+)
+
+
+def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send every log line of this process through one pipeline to `stream` (default: stderr).
+
+    `log_format` auto means console on a terminal, JSON elsewhere. May be called again: the last call stands.
+    """
+    out = sys.stderr if stream is None else stream
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not out.isatty())
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        redact,
+    ]
+    # Both default to showing local variables with a traceback: secrets and audio among them.
+    traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    pretty = structlog.dev.RichTracebackFormatter(show_locals=False)
+    render: list[structlog.typing.Processor] = (
+        [structlog.processors.ExceptionRenderer(traces), structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=pretty)]
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # so that a second call reaches the loggers that exist
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    # httpx tells every request at INFO, with a URL that may carry a presigned signature.
+    logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
+    logging.getLogger("httpcore").setLevel(max(level, logging.WARNING))
+
+
+def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A structlog processor: replace the values of secret-looking keys, in nested mappings and lists too."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def _redacted(key: str, value: object) -> object:
+    if _SECRET.search(key):
+        return REDACTED
+    if isinstance(value, Mapping):
+        return {inner: _redacted(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted("", item) for item in value]
+    return value

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from interview_edge.logs import REDACTED, configure_logs, redact
+from interview_edge.settings import Settings
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def restore_logging() -> Iterator[None]:
+    """Logging is the process's own: leave it as it was found."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    names = ("httpx", "httpcore")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    root.handlers, root.level = handlers, level
+    for name in names:
+        logging.getLogger(name).setLevel(levels[name])
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def lines(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def test_our_lines_and_a_librarys_share_one_shape() -> None:
+    configure_logs(Settings(log_format="json"), out := io.StringIO())
+    structlog.get_logger("interview_edge.web").info("listening", port=8080)
+    logging.getLogger("hypercorn.error").warning("took %d s", 3)
+    ours, theirs = lines(out)
+    assert (ours["event"], ours["port"], ours["level"]) == ("listening", 8080, "info")
+    assert (theirs["event"], theirs["level"], theirs["logger"]) == ("took 3 s", "warning", "hypercorn.error")
+    assert ours.keys() - {"port"} == theirs.keys()
+
+
+def test_context_of_the_task_is_on_every_line() -> None:
+    configure_logs(Settings(log_format="json"), out := io.StringIO())
+    structlog.contextvars.bind_contextvars(session_id="s1")
+    structlog.get_logger().info("one")
+    logging.getLogger("library").warning("two")
+    assert [line["session_id"] for line in lines(out)] == ["s1", "s1"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_is_kept_without_its_local_variables(log_format: str) -> None:
+    configure_logs(Settings(log_format=log_format), out := io.StringIO())
+
+    def fail(credential: str) -> None:
+        raise ValueError(f"broken, {len(credential)} letters")
+
+    try:
+        fail("".join(["hid", "den"]))
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    assert "ValueError" in out.getvalue()
+    assert "broken, 6 letters" in out.getvalue()
+    assert "hidden" not in out.getvalue()
+
+
+def test_level_holds_for_all() -> None:
+    configure_logs(Settings(log_format="json", log_level="warning"), out := io.StringIO())
+    structlog.get_logger().info("quiet")
+    logging.getLogger("library").info("quiet")
+    assert lines(out) == []
+
+
+@pytest.mark.parametrize(("stream", "is_json"), [(Terminal(), False), (io.StringIO(), True)])
+def test_auto_is_console_on_a_terminal(stream: io.StringIO, is_json: bool) -> None:
+    configure_logs(Settings(), stream)
+    structlog.get_logger().info("hello there")
+    assert "hello there" in stream.getvalue()
+    assert stream.getvalue().startswith("{") is is_json
+
+
+def test_httpx_does_not_log_urls() -> None:
+    configure_logs(Settings(log_format="json"), out := io.StringIO())
+    logging.getLogger("httpx").info("HTTP Request: PUT https://bucket/key?X-Amz-Signature=abc")
+    assert lines(out) == []
+
+
+def test_a_second_call_replaces_the_first() -> None:
+    configure_logs(Settings(log_format="json"), first := io.StringIO())
+    configure_logs(Settings(log_format="json"), second := io.StringIO())
+    structlog.get_logger().info("once")
+    assert first.getvalue() == ""
+    assert len(lines(second)) == 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "api_key",
+        "x-api-key",
+        "inference_api_key",
+        "Authorization",
+        "secret_access_key",
+        "password",
+        "ticket",
+        "token",
+    ],
+)
+def test_secret_keys_are_redacted_at_any_depth(key: str) -> None:
+    event = redact(
+        None, "info", {"event": "e", key: "s3cret", "headers": {key: "s3cret"}, "list": [{key: "s3cret"}]}
+    )
+    assert "s3cret" not in str(event)
+    assert event[key] == REDACTED
+
+
+@pytest.mark.parametrize("key", ["key", "result_key", "keyboard", "tokens_used", "session_id"])
+def test_other_keys_stay(key: str) -> None:
+    assert redact(None, "info", {key: "shown"}) == {key: "shown"}
