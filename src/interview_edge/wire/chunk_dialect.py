@@ -1,8 +1,8 @@
 """The chunk dialect: messages of a WebSocket to typed frames and back. Pure functions, no I/O.
 
 Source of every rule: contract ingest.md, WebSocket. A message that breaks one raises `EdgeError` with the
-contract's detail, for the first broken rule in the contract's order; nothing else is ever raised, whatever the
-bytes.
+contract's detail, for the first broken rule in the contract's order; nothing else is ever raised, whatever
+the bytes.
 
 Where the contract leaves a choice:
 - JSON is msgspec's: UTF-8, no NaN or Infinity, no BOM, no lone surrogates (I-JSON, RFC 7493); of a repeated
@@ -140,12 +140,12 @@ _CONTENT_BYTES = re.compile(rb'"content_b64"[ \t\r\n]*:[ \t\r\n]*"')
 
 
 def _scan_chunk(text: str | bytes, session_id: str) -> ChunkFrame | None:
-    """The way of nearly every message: cut the base64 out and parse only the small rest, for a third of the time.
+    """The way of nearly every message: cut the base64 out and parse the small rest, for a third of the time.
 
-    Answers None where it can't be sure to see what `_parse_text` would: that one decides then. It is sure when
-    the rest has no backslash (so every quote in it begins or ends a string, and no key is spelled with
-    escapes), names the key once, and parses with the content cut down to `""` as a field of the object itself;
-    the base64 alphabet has no character that means anything to JSON.
+    Answers None where it can't be sure to see what `_parse_text` would: that one decides then. It is sure
+    when the rest has no backslash (so every quote in it begins or ends a string, and no key is spelled with
+    escapes), names the key once, and parses with the content cut down to `""` as a field of the object
+    itself; the base64 alphabet has no character that means anything to JSON.
     """
     match = _CONTENT.search(text) if isinstance(text, str) else _CONTENT_BYTES.search(text)
     if match is None:

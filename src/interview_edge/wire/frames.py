@@ -8,7 +8,7 @@ that are `UNSET`. Validation is `chunk_dialect`'s: a value made here is taken at
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -75,6 +75,39 @@ ClientFrame = ChunkFrame | Hello | Status | Ping | Finalize | Close
 # -- from the server
 
 
+class StreamStatus(Struct, frozen=True, kw_only=True):
+    """A stream's status as JSON shows it: `ingest` of `ready`, and the body of `status`."""
+
+    session_id: str
+    meeting_id: str
+    last_seq: int
+    received_chunks: int
+    duplicate_chunks: int
+    missing_chunks: int
+    bytes_stored: int
+    started_at: int | None
+    updated_at: int | None
+    missing: SeqRanges
+    missing_truncated: bool | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, status: IngestStatus) -> Self:
+        """The frame that shows `status`."""
+        return cls(
+            session_id=status.session_id,
+            meeting_id=status.meeting_id,
+            last_seq=status.last_seq,
+            received_chunks=status.received_chunks,
+            duplicate_chunks=status.duplicate_chunks,
+            missing_chunks=status.missing_chunks,
+            bytes_stored=status.bytes_stored,
+            started_at=status.started_at,
+            updated_at=status.updated_at,
+            missing=status.missing,
+            missing_truncated=status.missing_truncated or UNSET,
+        )
+
+
 class Ready(Struct, frozen=True, kw_only=True, tag_field="type", tag="ready"):
     """Answers `hello`: where the stream stands and what an ack will mean. `ack` is an `AckLevel` value."""
 
@@ -82,7 +115,7 @@ class Ready(Struct, frozen=True, kw_only=True, tag_field="type", tag="ready"):
     target_sample_rate: int = SAMPLE_RATE
     target_channels: int = CHANNELS
     target_format: str = FORMAT
-    ingest: IngestStatus
+    ingest: StreamStatus
     next_seq: int
     missing: SeqRanges
     missing_truncated: bool | UnsetType = UNSET
@@ -106,37 +139,8 @@ class Ack(Struct, frozen=True, gc=False, tag_field="type", tag="ack"):
     key: str | UnsetType = UNSET
 
 
-class StatusReply(Struct, frozen=True, kw_only=True, tag_field="type", tag="status"):
+class StatusReply(StreamStatus, frozen=True, kw_only=True, tag_field="type", tag="status"):
     """Answers `status`."""
-
-    session_id: str
-    meeting_id: str
-    last_seq: int
-    received_chunks: int
-    duplicate_chunks: int
-    missing_chunks: int
-    bytes_stored: int
-    started_at: int | None
-    updated_at: int | None
-    missing: SeqRanges
-    missing_truncated: bool | UnsetType = UNSET
-
-    @classmethod
-    def of(cls, status: IngestStatus) -> StatusReply:
-        """The reply that shows `status`."""
-        return cls(
-            session_id=status.session_id,
-            meeting_id=status.meeting_id,
-            last_seq=status.last_seq,
-            received_chunks=status.received_chunks,
-            duplicate_chunks=status.duplicate_chunks,
-            missing_chunks=status.missing_chunks,
-            bytes_stored=status.bytes_stored,
-            started_at=status.started_at,
-            updated_at=status.updated_at,
-            missing=status.missing,
-            missing_truncated=status.missing_truncated or UNSET,
-        )
 
 
 class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
