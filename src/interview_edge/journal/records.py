@@ -11,8 +11,9 @@ from interview_edge.core.models import Chunk, Layout, StreamKey
 
 @attrs.define(eq=False)
 class Append:
-    """A chunk on its way into the journal. `done(error)` is called once, on the trio thread, in order of submission:
-    with None when the commit is durable, with the error when the journal closed before it could be.
+    """A chunk on its way into the journal. `done(error)` is called once, on the trio thread, in order of
+    submission: with None when the commit is durable, with the error when the journal closed before it could
+    be.
 
     `repeat` marks a repeat of a held chunk: nothing but the stream's duplicate count is written, durably.
     """
@@ -41,8 +42,9 @@ class JournalRow:
 class ObjectPlan:
     """One object (or, with layout `chunks`, one run of one-chunk objects) that is about to be put.
 
-    Journalled before the put, so that a replay makes the same objects under the same keys even if the settings
-    changed. `seqs` is first..last, every one of them journalled. `sha256` is of the whole PCM for a segment.
+    Journalled before the put, so that a replay makes the same objects under the same keys even if the
+    settings changed. `seqs` is first..last, every one of them journalled. `sha256` is of the whole PCM for a
+    segment.
     """
 
     key: StreamKey
