@@ -19,7 +19,7 @@ from interview_edge.settings import Settings
 
 REDACTED = "[redacted]"
 
-# Whole words of a key in snake, kebab or header case: `api_key` and `x-api-key`, not `keyboard` or `result_key`.
+# Whole words of a key in snake, kebab or header case: `api_key`, `x-api-key`; not `keyboard`, `result_key`.
 _SECRET = re.compile(
     r"(^|[_-])(api[_-]?key|secret([_-]?key)?|access[_-]?key|password|passwd|token|ticket|authorization|cookie"
     r"|credentials?)($|[_-])",
@@ -45,13 +45,13 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
         structlog.processors.StackInfoRenderer(),
         redact,
     ]
-    # Both default to showing local variables with a traceback: secrets and audio among them.
+    # structlog's defaults show local variables with a traceback: secrets and audio among them.
     traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    pretty = structlog.dev.RichTracebackFormatter(show_locals=False)
+    plain = structlog.dev.plain_traceback
     render: list[structlog.typing.Processor] = (
         [structlog.processors.ExceptionRenderer(traces), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=pretty)]
+        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
     )
     structlog.configure(
         processors=[
