@@ -84,7 +84,7 @@ def segment_key(key: StreamKey, first: int, last: int, segment_format: SegmentFo
 
 
 def conflict_key(key: StreamKey, seq: int, identity: bytes) -> str:
-    """The key of other bytes found late for a held seq. `identity` is theirs, so a repeat gets the same key."""
+    """The key of other bytes found late for a held seq. `identity` is theirs, so equal bytes share one."""
     return f"{_folder(key, 'conflicts')}{seq:08d}-{identity.hex()}.pcm"
 
 

@@ -46,7 +46,7 @@ def encode_wav(pcm: bytes) -> bytes:
 
 
 def decode_wav(wav: bytes) -> bytes:
-    """The PCM of a WAV that `encode_wav` made. Raises ValueError for anything else, cut or longer included."""
+    """The PCM of a WAV that `encode_wav` made. Raises ValueError for anything else, a cut one included."""
     data_bytes = len(wav) - HEADER_BYTES
     if data_bytes < 0 or wav[:HEADER_BYTES] != wav_header(data_bytes):
         raise ValueError("not a WAV as interview-edge writes it")
