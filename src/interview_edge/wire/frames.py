@@ -76,7 +76,10 @@ ClientFrame = ChunkFrame | Hello | Status | Ping | Finalize | Close
 
 
 class StreamStatus(Struct, frozen=True, kw_only=True):
-    """A stream's status as JSON shows it: `ingest` of `ready`, and the body of `status`."""
+    """A stream's status as JSON shows it: `ingest` of `ready`, and the body of `status`.
+
+    Times are ISO 8601.
+    """
 
     session_id: str
     meeting_id: str
@@ -85,8 +88,8 @@ class StreamStatus(Struct, frozen=True, kw_only=True):
     duplicate_chunks: int
     missing_chunks: int
     bytes_stored: int
-    started_at: int | None
-    updated_at: int | None
+    started_at: str
+    updated_at: str
     missing: SeqRanges
     missing_truncated: bool | UnsetType = UNSET
 

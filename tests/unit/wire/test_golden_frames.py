@@ -71,8 +71,8 @@ STATUS = IngestStatus(
     duplicate_chunks=1,
     missing_chunks=3,
     bytes_stored=192_000,
-    started_at=1_700_000_000_000,
-    updated_at=1_700_000_009_000,
+    started_at="2023-11-14T22:13:20.000Z",
+    updated_at="2023-11-14T22:13:29.000Z",
     missing=((3, 4), (7, 7)),
 )
 TRUNCATED = IngestStatus(
