@@ -1,0 +1,33 @@
+"""Where objects are kept: the `StorageBackend` protocol, its implementations, and how a URL finds one."""
+
+from interview_edge.backends.discovery import open_backend
+from interview_edge.backends.keys import validate_key
+from interview_edge.backends.protocol import (
+    BackendError,
+    BackendFactory,
+    BackendRefused,
+    BackendUnavailable,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectWriter,
+    Presigner,
+    StorageBackend,
+    WriterOpener,
+)
+from interview_edge.backends.urls import BackendURLError
+
+__all__ = [
+    "BackendError",
+    "BackendFactory",
+    "BackendRefused",
+    "BackendURLError",
+    "BackendUnavailable",
+    "ObjectInfo",
+    "ObjectNotFound",
+    "ObjectWriter",
+    "Presigner",
+    "StorageBackend",
+    "WriterOpener",
+    "open_backend",
+    "validate_key",
+]

@@ -18,7 +18,7 @@ class BackendError(Exception):
     """Base of everything a backend raises on purpose. The message never holds a secret."""
 
 
-class ObjectNotFound(BackendError):
+class ObjectNotFound(BackendError):  # noqa: N818 (a public name, as in the contract)
     """No object has this key."""
 
     def __init__(self, key: str) -> None:
@@ -26,12 +26,12 @@ class ObjectNotFound(BackendError):
         self.key = key
 
 
-class BackendUnavailable(BackendError):
+class BackendUnavailable(BackendError):  # noqa: N818 (a public name, as in the contract)
     """The store can't be reached, is overloaded, or failed in a way that may pass. Retry."""
 
 
-class BackendRefused(BackendError):
-    """The store refused for good: wrong credentials, no such bucket, no space, invalid key. Don't retry blindly."""
+class BackendRefused(BackendError):  # noqa: N818 (a public name, as in the contract)
+    """The store refused for good: wrong credentials, no bucket, no space, bad key. Don't retry blindly."""
 
 
 @attrs.frozen
@@ -49,8 +49,10 @@ class ObjectInfo:
 class StorageBackend(Protocol):
     """An object store: keys to immutable bytes.
 
-    Keys are `/`-separated, UTF-8, relative, without empty, `.` or `..` segments, at most 1024 bytes;
-    anything else is `BackendRefused` before any I/O. All methods run on trio and may be called concurrently.
+    Keys are `/`-separated, UTF-8, relative, without empty, `.` or `..` segments, control characters or
+    backslashes, at most 1024 bytes; anything else is `BackendRefused` before any I/O. A store may refuse
+    more: segments over 255 bytes, and a key that is another's folder (`a` beside `a/b`). All methods run on
+    trio and may be called concurrently.
 
     Every method raises `BackendUnavailable` when the store can't answer now (a retry may help) and
     `BackendRefused` when it won't (a retry won't). Every method is a checkpoint and may be cancelled at any
@@ -78,19 +80,22 @@ class StorageBackend(Protocol):
         ...
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes from `start` (both ≥ 0), fewer where the object ends first. Raises `ObjectNotFound`."""
+        """`length` bytes from `start` (both ≥ 0), fewer where the object ends. Raises `ObjectNotFound`."""
         ...
 
     async def head(self, key: str) -> ObjectInfo:
-        """Size, time, content type and metadata (metadata keys come back lower-case). Raises `ObjectNotFound`."""
+        """Size, time, content type and metadata (its keys come back lower-case). Raises `ObjectNotFound`."""
         ...
 
     async def delete(self, key: str) -> None:
         """Remove the object, durably. A key that isn't there is fine: deletes are idempotent."""
         ...
 
-    def list(self, prefix: str, *, after: str | None = None, limit: int | None = None) -> AsyncIterator[ObjectInfo]:
-        """Objects whose key starts with `prefix`, in key order (by UTF-8 bytes), after `after` (exclusive), at most `limit`.
+    def list(
+        self, prefix: str, *, after: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[ObjectInfo]:
+        """Objects whose key starts with `prefix`, in key order (by UTF-8 bytes), after `after` (exclusive),
+        at most `limit`.
 
         Pages are fetched as the iterator is consumed; content type and metadata may be absent here.
         """
@@ -123,7 +128,11 @@ class WriterOpener(Protocol):
     """Optional capability: write an object in parts, with bounded memory."""
 
     def open_writer(
-        self, key: str, *, content_type: str = "application/octet-stream", metadata: Mapping[str, str] | None = None
+        self,
+        key: str,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
     ) -> AbstractAsyncContextManager[ObjectWriter]:
         """A writer; leaving the block without `commit` leaves nothing behind."""
         ...

@@ -1,0 +1,48 @@
+"""What every backend checks before any I/O: keys, ranges, and which keys a prefix can have."""
+
+from __future__ import annotations
+
+from interview_edge.backends.protocol import BackendRefused
+
+MAX_KEY_BYTES = 1024  # S3's limit, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+
+
+def validate_key(key: str) -> None:
+    """Raise `BackendRefused` unless `key` follows the rules in StorageBackend's docstring."""
+    if (problem := _problem(key)) is not None:
+        # Cut: a hostile key may be megabytes long, and this text goes to logs.
+        raise BackendRefused(f"invalid key {key[:200]!r}: {problem}")
+
+
+def is_valid_key(key: str) -> bool:
+    """Whether `validate_key` would let `key` pass."""
+    return _problem(key) is None
+
+
+def _problem(key: str) -> str | None:
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        return "not encodable as UTF-8"
+    if len(encoded) > MAX_KEY_BYTES:
+        return f"over {MAX_KEY_BYTES} bytes"
+    if any(byte < 0x20 or byte in b"\\\x7f" for byte in encoded):
+        return "has a control character or a backslash"
+    for segment in key.split("/"):
+        if segment in ("", ".", ".."):
+            return "empty, '.' and '..' segments (so also a '/' at either end) are not allowed"
+    return None
+
+
+def folder_of(prefix: str) -> str | None:
+    """The deepest folder that holds every key with this prefix: '' or 'a/b/'; None where none can."""
+    folder = prefix[: prefix.rfind("/") + 1]
+    if folder and not is_valid_key(folder[:-1]):
+        return None
+    return folder
+
+
+def check_range(start: int, length: int) -> None:
+    """Raise ValueError for a negative start or length: the caller's bug, not the store's answer."""
+    if start < 0 or length < 0:
+        raise ValueError(f"start and length must not be negative, got {start} and {length}")

@@ -1,0 +1,121 @@
+"""The local disk: `file:///dir`. Durable on return: each file and its folder are synced."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import trio
+
+from interview_edge.backends.files import FileStore, check_file_key
+from interview_edge.backends.keys import check_range
+from interview_edge.backends.protocol import BackendUnavailable, ObjectInfo
+from interview_edge.backends.urls import BackendURLError, parse_url
+
+MAX_THREADS = 16  # disks gain little from more, and each holds a descriptor or three
+_PAGE = 256
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LocalBackend:
+    """A `StorageBackend` on a `FileStore`, whose calls it runs in threads of its own limit.
+
+    A call that has started isn't abandoned when it is cancelled: it ends first (a few ms, on a disk that
+    works), so that a cancelled put can't come after a later call. Beside the protocol's rules, a key here
+    can't be both an object and a folder of other keys, and a segment has at most 255 bytes: `BackendRefused`.
+    """
+
+    def __init__(self, store: FileStore, *, threads: int = MAX_THREADS) -> None:
+        self._store = store
+        self._limiter = trio.CapacityLimiter(threads)
+        self._under_way = 0
+        self._closed = False
+
+    async def put(
+        self,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+        if_absent: bool = False,
+    ) -> bool:
+        """See `StorageBackend.put`. Survives power loss, if the disk keeps what it says it has synced."""
+        check_file_key(key)
+        lowered = {name.lower(): value for name, value in (metadata or {}).items()}
+
+        def put() -> bool:
+            return self._store.put(key, data, content_type, lowered, if_absent=if_absent)
+
+        return await self._run(put)
+
+    async def get(self, key: str) -> bytes:
+        """See `StorageBackend.get`."""
+        check_file_key(key)
+        return await self._run(self._store.get, key)
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See `StorageBackend.get_range`."""
+        check_range(start, length)
+        check_file_key(key)
+        return await self._run(self._store.get, key, start, length)
+
+    async def head(self, key: str) -> ObjectInfo:
+        """See `StorageBackend.head`."""
+        check_file_key(key)
+        return await self._run(self._store.head, key)
+
+    async def delete(self, key: str) -> None:
+        """See `StorageBackend.delete`."""
+        check_file_key(key)
+        await self._run(self._store.delete, key)
+
+    # A plain async generator is safe here: no nursery and no cancel scope is open at a yield.
+    async def list(
+        self, prefix: str, *, after: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[ObjectInfo]:
+        """See `StorageBackend.list`. In memory: the names of one folder a level."""
+        found = islice(self._store.walk(prefix, after), limit)
+        while page := await self._run(lambda: tuple(islice(found, _PAGE))):
+            for info in page:
+                yield info
+
+    async def aclose(self) -> None:
+        """Refuse further calls; close the descriptors when the last call under way has ended."""
+        self._closed = True
+        self._close_when_idle()
+        await trio.lowlevel.checkpoint()
+
+    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            raise BackendUnavailable("the local backend is closed")
+        self._under_way += 1
+        try:
+            return await trio.to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self._limiter)
+        finally:
+            self._under_way -= 1
+            self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if self._closed and not self._under_way:
+            self._store.close()
+
+
+@asynccontextmanager
+async def open_local(url: str, options: Mapping[str, str]) -> AsyncIterator[LocalBackend]:
+    """`file:///dir`: the folder is made where it is missing. Takes no options."""
+    parts = parse_url(url)
+    if parts.host not in ("", "localhost") or not parts.path or options:
+        raise BackendURLError("file:// takes an absolute path and no options: file:///var/lib/interview-edge")
+    store = await trio.to_thread.run_sync(FileStore, Path("/", parts.path))
+    backend = LocalBackend(store)
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
