@@ -65,7 +65,9 @@ FRAME_NOT_TEXT = _kind("frame_not_text", "websocket frame must be text JSON", 40
 FRAME_NOT_JSON = _kind("frame_not_json", "websocket frame is not valid JSON", 400, None, Fault.CLIENT)
 FRAME_NOT_OBJECT = _kind("frame_not_object", "websocket frame must be an object", 400, None, Fault.CLIENT)
 UNSUPPORTED_TYPE = _kind("unsupported_type", "unsupported message type: {type}", 400, None, Fault.CLIENT)
-INVALID_HEADER = _kind("invalid_header", "the header of a binary chunk frame is invalid", 400, None, Fault.CLIENT)
+INVALID_HEADER = _kind(
+    "invalid_header", "the header of a binary chunk frame is invalid", 400, None, Fault.CLIENT
+)
 MEETING_REQUIRED = _kind("meeting_required", "frame.meeting_id is required", 400, None, Fault.CLIENT)
 INVALID_SEQ = _kind("invalid_seq", "frame.seq must be a positive integer", 400, None, Fault.CLIENT)
 INVALID_TIMESTAMP = _kind(
@@ -87,13 +89,15 @@ CHUNK_CONFLICT = _kind(
 )
 STREAM_ENDED = _kind("stream_ended", "the stream ended with an earlier final chunk", 409, None, Fault.CLIENT)
 FINAL_BELOW_HELD = _kind(
-    "final_below_held", "a final chunk must not come below a seq that is already held", 409, None, Fault.CLIENT
+    "final_below_held",
+    "a final chunk must not come below a seq that is already held",
+    409,
+    None,
+    Fault.CLIENT,
 )
 
 # Sockets and sessions.
-IN_FLIGHT_FULL = _kind(
-    "in_flight_full", "too many unacked chunks for too long", 503, 1013, Fault.CLIENT
-)
+IN_FLIGHT_FULL = _kind("in_flight_full", "too many unacked chunks for too long", 503, 1013, Fault.CLIENT)
 STORAGE_UNAVAILABLE = _kind(
     "storage_unavailable", "storage is unavailable; keep what is not acked and retry", 503, 1013, Fault.SERVER
 )
@@ -110,15 +114,17 @@ STREAM_LIMIT = _kind("stream_limit", "a session has at most 4 streams", 409, 100
 CATALOG_UNAVAILABLE = _kind("catalog_unavailable", "the catalog is unavailable", 503, 1013, Fault.SERVER)
 
 # HTTP routes.
-INVALID_SESSION_ID = _kind(
-    "invalid_session_id", "session_id must be 1..128 chars", 400, 1008, Fault.CLIENT
-)
+INVALID_SESSION_ID = _kind("invalid_session_id", "session_id must be 1..128 chars", 400, 1008, Fault.CLIENT)
 INVALID_STREAM = _kind("invalid_stream", "stream must match [a-z0-9_-]{1,32}", 400, 1008, Fault.CLIENT)
 INVALID_PATH = _kind("invalid_path", "the path is not valid percent-encoded UTF-8", 400, 1008, Fault.CLIENT)
 INVALID_QUERY = _kind("invalid_query", "a query parameter is invalid", 400, None, Fault.CLIENT)
 BODY_NOT_JSON = _kind("body_not_json", "request body must be valid JSON", 400, None, Fault.CLIENT)
 BODY_TOO_LARGE = _kind("body_too_large", "request body is over the limit", 413, None, Fault.CLIENT)
-INVALID_BODY = _kind("invalid_body", "a field of the request body is missing or invalid", 400, None, Fault.CLIENT)
+BODY_TOO_SLOW = _kind("body_too_slow", "request body came too slowly", 408, None, Fault.CLIENT)
+BODIES_BUSY = _kind("bodies_busy", "too many request bodies are under way; retry", 503, None, Fault.SERVER)
+INVALID_BODY = _kind(
+    "invalid_body", "a field of the request body is missing or invalid", 400, None, Fault.CLIENT
+)
 AUDIO_REQUIRED = _kind(
     "audio_required", "audio.content_b64 and audio.format are required", 400, None, Fault.CLIENT
 )
@@ -130,14 +136,22 @@ NOT_FINALIZED = _kind("not_finalized", "the session is not finalized", 404, None
 CHUNK_NOT_FOUND = _kind("chunk_not_found", "no chunk is held at this seq", 404, None, Fault.CLIENT)
 CHUNK_EXPIRED = _kind("chunk_expired", "the audio expired and was deleted", 410, None, Fault.CLIENT)
 STREAM_NOT_FOUND = _kind("stream_not_found", "the session has no such stream", 404, None, Fault.CLIENT)
-AUDIO_TOO_LARGE = _kind("audio_too_large", "the audio is over 4 GiB; ask for FLAC or a range of chunks", 413, None, Fault.CLIENT)
+AUDIO_TOO_LARGE = _kind(
+    "audio_too_large", "the audio is over 4 GiB; ask for FLAC or a range of chunks", 413, None, Fault.CLIENT
+)
 WINDOW_EMPTY = _kind("window_empty", "the live window holds no audio", 409, None, Fault.CLIENT)
 IDEMPOTENCY_MISMATCH = _kind(
     "idempotency_mismatch", "the idempotency key was used with another body", 422, None, Fault.CLIENT
 )
-RESOLVE_BUSY = _kind("resolve_busy", "too many resolves are waiting for this session", 503, None, Fault.SERVER)
+RESOLVE_BUSY = _kind(
+    "resolve_busy", "too many resolves are waiting for this session", 503, None, Fault.SERVER
+)
 FINALIZE_TIMEOUT = _kind(
-    "finalize_timeout", "not everything reached the object store in time; nothing was written", 503, None, Fault.SERVER
+    "finalize_timeout",
+    "not everything reached the object store in time; nothing was written",
+    503,
+    None,
+    Fault.SERVER,
 )
 INFERENCE_UNSET = _kind(
     "inference_unset", "no inference API is configured: set INFERENCE_BASE_URL", 503, None, Fault.SERVER

@@ -1,0 +1,61 @@
+"""Writes that end: each has a deadline, and a peer that doesn't read is reset.
+
+A write must not be torn by cancellation (half a frame, then another), so Hypercorn shields it, for ever: one
+peer that never reads then holds up the exit. Here the shield has a deadline for each 64 KiB, and after it
+the socket is closed with a reset, which also wakes whoever else waits on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+import trio
+
+PIECE = 64 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
+
+
+class Sender:
+    """The writing half of one TCP stream, for any number of tasks."""
+
+    def __init__(self, stream: trio.SocketStream, timeout: float) -> None:
+        self._stream = stream
+        self._timeout = timeout
+        self._lock = trio.Lock()
+
+    async def send(self, data: bytes) -> bool:
+        """Write all of `data`; False when the peer is gone or was just dropped for not reading.
+
+        Cancellation is seen before the first byte only; from there on the deadline holds.
+        """
+        try:
+            self._lock.acquire_nowait()  # spares a scheduler round in the common case
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
+            for start in range(0, len(data), PIECE):
+                piece = data if len(data) <= PIECE else memoryview(data)[start : start + PIECE]
+                with trio.move_on_after(self._timeout, shield=True) as scope:
+                    await self._stream.send_all(piece)
+                if scope.cancelled_caught:
+                    self.reset()
+                    return False
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    async def finish(self) -> None:
+        """Say that nothing more comes (FIN), after what is being written."""
+        async with self._lock:
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._stream.send_eof()
+
+    def reset(self) -> None:
+        """Close at once and forget unsent bytes; waiting reads and writes raise ClosedResourceError."""
+        with contextlib.suppress(OSError):  # already closed, or reset by the peer
+            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._stream.socket.close()
