@@ -83,6 +83,15 @@ def in_transaction(connection: apsw.Connection, work: Callable[[apsw.Connection]
     return result
 
 
+def in_snapshot(connection: apsw.Connection, work: Callable[[apsw.Connection], T]) -> T:
+    """Run `work`, which only reads, so that all its statements see one state of the database."""
+    connection.execute("BEGIN")
+    try:
+        return work(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
 @asynccontextmanager
 async def open_database(
     path: Path,
@@ -220,12 +229,24 @@ class GroupCommit:
             raise piece.error
         return cast(T, piece.result)
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or `serve` has ended."""
+        return self._closed
+
+    def close(self) -> None:
+        """Take no more work; `serve` commits what waits and returns."""
+        self._closed = True
+        self._wakeup.set()
+
     async def serve(self) -> None:
-        """Commit what is handed in, until cancelled: the owner's nursery runs this task."""
+        """Commit what is handed in until `close` or a cancellation: the owner's nursery runs this task."""
         batch: list[_Piece] = []
         try:
             while True:
                 while not self._waiting:
+                    if self._closed:
+                        return
                     self._wakeup = trio.Event()
                     await self._wakeup.wait()
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]

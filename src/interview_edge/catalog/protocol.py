@@ -1,11 +1,12 @@
-"""The Catalog protocol: the database of sessions, ledgers, the object table, events, idempotency keys, results.
+"""The Catalog protocol: the database of sessions, ledgers, the object table, events, idempotency keys,
+results.
 
 SQLite implements it (catalog/sqlite.py); PostgreSQL can stand beside it, so nothing here is SQLite's.
 `interview_edge.testing.check_catalog` holds an implementation to this text.
 
-Every write is one transaction, durable when it returns, and idempotent where its text says so. All methods run on
-trio and may be called concurrently. When the database can't answer, they raise `CatalogUnavailable`: a retry may
-help, and nothing of the failed call is visible. A cancelled call happened whole or not at all.
+Every write is one transaction, durable when it returns, and idempotent where its text says so. All methods
+run on trio and may be called concurrently. When the database can't answer, they raise `CatalogUnavailable`: a
+retry may help, and nothing of the failed call is visible. A cancelled call happened whole or not at all.
 """
 
 from __future__ import annotations
@@ -87,9 +88,9 @@ class SessionSummary:
 class StoredChunks:
     """One confirmed step of the archive: objects of one stream that the backend holds now.
 
-    `ledger` is the ledger of exactly these seqs (held = the seqs of `extents`; final_seq where the final chunk is
-    among them; duplicates = how many repeats to add; times of these chunks). `identities` maps each seq to its
-    16-byte identity.
+    `ledger` is the ledger of exactly these seqs (held = the seqs of `extents`; final_seq where the final
+    chunk is among them; duplicates = how many repeats to add; times of these chunks). `identities` maps each
+    seq to its 16-byte identity.
     """
 
     key: StreamKey
@@ -135,15 +136,22 @@ class Catalog(Protocol):
     async def record_stored(self, stored: StoredChunks) -> Sequence[int]:
         """Commit one step of the archive: extents, identities, ledger and counters in one transaction.
 
-        Creates session and stream where they are new (a journal may know them before the catalog). Idempotent:
-        an extent whose key and seqs are there already changes nothing, its duplicates aren't added again. Where another extent already
-        holds one of the seqs, the first extent stands; the answer is the seqs, ascending, that were held before by
-        another extent with another identity (conflicts). Raises `SessionIsDeleted`.
+        Creates session and stream where they are new (a journal may know them before the catalog).
+        Idempotent: an extent whose key and seqs are there already changes nothing, and where none of the
+        extents is new, no duplicates are added. (A step without extents adds its duplicates each time: a
+        crash between it and the journal's trim counts those repeats twice, and nothing else.) The ledger is
+        merged as `core.ledger.merge` does. Where another extent already holds one of the seqs, the first
+        stands for it (`Extent.recorded`), and so does its identity; the answer is the seqs, ascending, that
+        were held before with another identity (conflicts). Raises `SessionIsDeleted`.
         """
         ...
 
     async def extents(self, key: StreamKey, first: int = 1, last: int | None = None) -> Sequence[Extent]:
-        """The extents of a stream that overlap `first..last`, in order of `first`."""
+        """The extents of a stream that overlap `first..last`, in order of `first`, then as they were
+        recorded.
+
+        Two may hold the same seq (two nodes, a late conflict): the one with the lower `recorded` stands.
+        """
         ...
 
     async def identities(self, key: StreamKey, seqs: Sequence[int]) -> Mapping[int, bytes]:
@@ -166,8 +174,10 @@ class Catalog(Protocol):
         vad: Mapping[str, VadPosition] | None = None,
         answer: IdempotentAnswer | None = None,
     ) -> Sequence[Event]:
-        """Append events (may be none), and in the same transaction replace the state, the streams' VAD positions and
-        keep an idempotent answer. Numbers the events on from the session's last. Raises `SessionIsDeleted`."""
+        """Append events (may be none), and in the same transaction replace the state, the streams' VAD
+        positions and keep an idempotent answer (in place of an older one under its key). Numbers the events
+        on from the session's last; creates session and streams where they are new. Raises `SessionIsDeleted`.
+        """
         ...
 
     async def events(
@@ -176,7 +186,9 @@ class Catalog(Protocol):
         """Events with seq_no > `after`, ascending; of `types` only, where given."""
         ...
 
-    async def idempotent_answer(self, session_id: str, key: str, *, not_before: int) -> IdempotentAnswer | None:
+    async def idempotent_answer(
+        self, session_id: str, key: str, *, not_before: int
+    ) -> IdempotentAnswer | None:
         """The answer kept under `key`, unless it was made before `not_before`."""
         ...
 
@@ -187,11 +199,11 @@ class Catalog(Protocol):
     # -- finalize and delete
 
     async def record_finalized(self, session_id: str, result: FinalizedResult) -> None:
-        """Keep the session's last result. Idempotent."""
+        """Keep the session's last result, in place of an older one. Idempotent. Raises `SessionIsDeleted`."""
         ...
 
     async def mark_deleted(self, session_id: str, at: int) -> None:
-        """Set the tombstone (creating the row where there is none). Idempotent."""
+        """Set the tombstone (creating the row where there is none). Idempotent: the first `at` stays."""
         ...
 
     async def deletions_under_way(self) -> Sequence[str]:
@@ -199,7 +211,10 @@ class Catalog(Protocol):
         ...
 
     async def purge_session(self, session_id: str) -> None:
-        """Delete everything of a tombstoned session but the tombstone. Idempotent."""
+        """Delete everything of a tombstoned session but the tombstone. Idempotent; a session without a
+        tombstone is left alone."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Take no more calls: they raise `CatalogUnavailable` from here on. Idempotent."""
+        ...

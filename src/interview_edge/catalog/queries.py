@@ -1,0 +1,278 @@
+"""The SQLite catalog's SQL for sessions, events, results, deletes: synchronous, run on the database's thread.
+
+Every function that writes is one piece of work of a group commit: it raises before it has changed anything,
+or is rolled back to its savepoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from interview_edge.catalog.protocol import (
+    FinalizedResult,
+    IdempotentAnswer,
+    SessionIsDeleted,
+    SessionRecord,
+    SessionSummary,
+    StreamRecord,
+)
+from interview_edge.catalog.records import (
+    from_json,
+    ledger_from_columns,
+    state_from_json,
+    state_to_json,
+    to_json,
+    vad_from_columns,
+)
+from interview_edge.core.models import (
+    Event,
+    LedgerSnapshot,
+    NewEvent,
+    SessionState,
+    VadPosition,
+)
+
+EMPTY_STATE = state_to_json(SessionState())
+LEDGER_COLUMNS = "held, final_seq, final_length, duplicates, started_at, updated_at"
+
+
+# -- sessions
+
+
+def ensure_session(connection: apsw.Connection, session_id: str, at: int) -> None:
+    """Create the session's row where there is none; raise SessionIsDeleted where there is a tombstone."""
+    row: Any = connection.execute(
+        "SELECT deleted_at FROM sessions WHERE session_id = ?", (session_id,)
+    ).fetchone()
+    if row is None:
+        connection.execute(
+            "INSERT INTO sessions (session_id, epoch, created_at, updated_at, state) VALUES (?, 0, ?, ?, ?)",
+            (session_id, at, at, EMPTY_STATE),
+        )
+    elif row[0] is not None:
+        raise SessionIsDeleted(session_id)
+
+
+def touch(connection: apsw.Connection, session_id: str, at: int) -> None:
+    """The session changed at `at`; its `updated_at` never goes back."""
+    connection.execute(
+        "UPDATE sessions SET updated_at = ? WHERE session_id = ? AND updated_at < ?", (at, session_id, at)
+    )
+
+
+def ensure_stream(connection: apsw.Connection, session_id: str, stream: str) -> None:
+    """Create the stream's row where there is none."""
+    connection.execute(
+        "INSERT INTO streams (session_id, stream, held) VALUES (?, ?, '[]') "
+        "ON CONFLICT (session_id, stream) DO NOTHING",
+        (session_id, stream),
+    )
+
+
+def open_session(connection: apsw.Connection, session_id: str, at: int) -> SessionRecord:
+    """See `Catalog.open_session`."""
+    ensure_session(connection, session_id, at)
+    connection.execute("UPDATE sessions SET epoch = epoch + 1 WHERE session_id = ?", (session_id,))
+    touch(connection, session_id, at)
+    record = load_session(connection, session_id)
+    assert record is not None  # noqa: S101  # for mypy: written two lines above, in this transaction
+    return record
+
+
+def load_session(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
+    """See `Catalog.load_session`."""
+    row: Any = connection.execute(
+        "SELECT epoch, created_at, updated_at, state, event_count, finalized_at, result_key, fingerprint, "
+        "answer, deleted_at FROM sessions WHERE session_id = ?",
+        (session_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    epoch, created_at, updated_at, state, event_count, *result, deleted_at = row
+    finalized = None
+    if result[0] is not None:
+        finalized = FinalizedResult(result[0], result[1], result[2], from_json(result[3]))
+    return SessionRecord(
+        session_id=session_id,
+        epoch=epoch,
+        created_at=created_at,
+        updated_at=updated_at,
+        state=state_from_json(state),
+        event_count=event_count,
+        streams=_stream_records(connection, session_id),
+        finalized=finalized,
+        deleted_at=deleted_at,
+    )
+
+
+def _stream_records(connection: apsw.Connection, session_id: str) -> dict[str, StreamRecord]:
+    found: Any = connection.execute(
+        f"SELECT stream, vad_sample, vad_tracker, {LEDGER_COLUMNS} FROM streams "  # noqa: S608  # a constant
+        "WHERE session_id = ? ORDER BY stream",
+        (session_id,),
+    )
+    return {
+        stream: StreamRecord(ledger_from_columns(*ledger), vad_from_columns(sample, tracker))
+        for stream, sample, tracker, *ledger in found
+    }
+
+
+def list_sessions(
+    connection: apsw.Connection, limit: int, before: tuple[int, str] | None
+) -> list[SessionSummary]:
+    """See `Catalog.list_sessions`."""
+    select = "SELECT session_id, created_at, updated_at, event_count, finalized_at FROM sessions"
+    order = "ORDER BY created_at DESC, session_id DESC LIMIT ?"
+    if before is None:
+        found: Any = connection.execute(f"{select} WHERE deleted_at IS NULL {order}", (limit,))
+    else:
+        found = connection.execute(
+            f"{select} WHERE deleted_at IS NULL AND (created_at, session_id) < (?, ?) {order}",
+            (*before, limit),
+        )
+    rows = found.fetchall()
+    ledgers: dict[str, dict[str, LedgerSnapshot]] = {row[0]: {} for row in rows}
+    marks = ", ".join("?" * len(ledgers))
+    streams: Any = connection.execute(
+        f"SELECT session_id, stream, {LEDGER_COLUMNS} FROM streams "  # noqa: S608  # constants and marks
+        f"WHERE session_id IN ({marks}) ORDER BY session_id, stream",
+        tuple(ledgers),
+    )
+    for session_id, stream, *ledger in streams:
+        ledgers[session_id][stream] = ledger_from_columns(*ledger)
+    return [
+        SessionSummary(session_id, created_at, updated_at, ledgers[session_id], event_count, finalized_at)
+        for session_id, created_at, updated_at, event_count, finalized_at in rows
+    ]
+
+
+# -- events, state, VAD, idempotent answers
+
+
+def append_events(
+    connection: apsw.Connection,
+    session_id: str,
+    events: Sequence[NewEvent],
+    at: int,
+    state: SessionState | None,
+    vad: Mapping[str, VadPosition],
+    answer: IdempotentAnswer | None,
+) -> list[Event]:
+    """See `Catalog.append_events`."""
+    ensure_session(connection, session_id, at)
+    last: Any = connection.execute("SELECT event_count FROM sessions WHERE session_id = ?", (session_id,)).get
+    numbered = [Event(n, e.ts, e.type, e.body, e.stream) for n, e in enumerate(events, start=last + 1)]
+    connection.executemany(
+        "INSERT INTO events (session_id, seq_no, ts, type, stream, body) VALUES (?, ?, ?, ?, ?, ?)",
+        [(session_id, e.seq_no, e.ts, e.type, e.stream, to_json(e.body)) for e in numbered],
+    )
+    if numbered:
+        connection.execute(
+            "UPDATE sessions SET event_count = ? WHERE session_id = ?", (numbered[-1].seq_no, session_id)
+        )
+    if state is not None:
+        connection.execute(
+            "UPDATE sessions SET state = ? WHERE session_id = ?", (state_to_json(state), session_id)
+        )
+    for stream, position in vad.items():
+        ensure_stream(connection, session_id, stream)
+        connection.execute(
+            "UPDATE streams SET vad_sample = ?, vad_tracker = ? WHERE session_id = ? AND stream = ?",
+            (position.sample, to_json(position.tracker), session_id, stream),
+        )
+    if answer is not None:
+        _keep_answer(connection, session_id, answer)
+    touch(connection, session_id, at)
+    return numbered
+
+
+def _keep_answer(connection: apsw.Connection, session_id: str, answer: IdempotentAnswer) -> None:
+    connection.execute(
+        "INSERT INTO idempotency (session_id, idempotency_key, body_digest, answer, created_at) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (session_id, idempotency_key) DO UPDATE SET "
+        "body_digest = excluded.body_digest, answer = excluded.answer, created_at = excluded.created_at",
+        (session_id, answer.key, answer.body_digest, answer.answer, answer.created_at),
+    )
+
+
+def events(
+    connection: apsw.Connection, session_id: str, after: int, limit: int, types: Sequence[str] | None
+) -> list[Event]:
+    """See `Catalog.events`."""
+    if types is not None and not types:
+        return []
+    of_types = "" if types is None else f"AND type IN ({', '.join('?' * len(types))})"
+    found: Any = connection.execute(
+        "SELECT seq_no, ts, type, stream, body FROM events "  # noqa: S608  # constants and marks
+        f"WHERE session_id = ? AND seq_no > ? {of_types} ORDER BY seq_no LIMIT ?",
+        (session_id, after, *(types or ()), limit),
+    )
+    return [Event(n, ts, type_, from_json(body), stream) for n, ts, type_, stream, body in found]
+
+
+def idempotent_answer(
+    connection: apsw.Connection, session_id: str, key: str, not_before: int
+) -> IdempotentAnswer | None:
+    """See `Catalog.idempotent_answer`."""
+    row: Any = connection.execute(
+        "SELECT body_digest, answer, created_at FROM idempotency "
+        "WHERE session_id = ? AND idempotency_key = ? AND created_at >= ?",
+        (session_id, key, not_before),
+    ).fetchone()
+    return None if row is None else IdempotentAnswer(key, *row)
+
+
+def forget_idempotent_answers(connection: apsw.Connection, before: int) -> int:
+    """See `Catalog.forget_idempotent_answers`."""
+    connection.execute("DELETE FROM idempotency WHERE created_at < ?", (before,))
+    return connection.changes()
+
+
+# -- finalize and delete
+
+
+def record_finalized(connection: apsw.Connection, session_id: str, result: FinalizedResult) -> None:
+    """See `Catalog.record_finalized`."""
+    ensure_session(connection, session_id, result.finalized_at)
+    connection.execute(
+        "UPDATE sessions SET finalized_at = ?, result_key = ?, fingerprint = ?, answer = ? "
+        "WHERE session_id = ?",
+        (result.finalized_at, result.result_key, result.fingerprint, to_json(result.answer), session_id),
+    )
+    touch(connection, session_id, result.finalized_at)
+
+
+def mark_deleted(connection: apsw.Connection, session_id: str, at: int) -> None:
+    """See `Catalog.mark_deleted`."""
+    connection.execute(
+        "INSERT INTO sessions (session_id, epoch, created_at, updated_at, state, deleted_at) "
+        "VALUES (?, 0, ?, ?, ?, ?) ON CONFLICT (session_id) DO UPDATE SET "
+        "deleted_at = coalesce(sessions.deleted_at, excluded.deleted_at)",
+        (session_id, at, at, EMPTY_STATE, at),
+    )
+
+
+def deletions_under_way(connection: apsw.Connection) -> list[str]:
+    """See `Catalog.deletions_under_way`."""
+    found: Any = connection.execute(
+        "SELECT session_id FROM sessions WHERE deleted_at IS NOT NULL AND purged_at IS NULL "
+        "ORDER BY session_id"
+    )
+    return [session_id for (session_id,) in found]
+
+
+def purge_session(connection: apsw.Connection, session_id: str) -> None:
+    """See `Catalog.purge_session`."""
+    connection.execute(
+        "UPDATE sessions SET purged_at = deleted_at, state = ?, event_count = 0, finalized_at = NULL, "
+        "result_key = NULL, fingerprint = NULL, answer = NULL "
+        "WHERE session_id = ? AND deleted_at IS NOT NULL",
+        (EMPTY_STATE, session_id),
+    )
+    if not connection.changes():
+        return
+    for table in ("idempotency", "events", "identities", "objects", "streams"):  # children before parents
+        connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # constants
