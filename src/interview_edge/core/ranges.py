@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 
@@ -57,6 +57,24 @@ class Ranges:
     def __contains__(self, n: int) -> bool:
         i = bisect_right(self._firsts, n) - 1
         return i >= 0 and n <= self._lasts[i]
+
+    def covers(self, first: int, last: int) -> bool:
+        """Whether every one of `first..last` is a member."""
+        i = bisect_right(self._firsts, first) - 1
+        return i >= 0 and last <= self._lasts[i]
+
+    def minus(self, other: Ranges) -> Iterator[tuple[int, int]]:
+        """The ranges of what is in here and not in `other`, ascending."""
+        firsts, lasts = other._firsts, other._lasts
+        for first, last in self:
+            i = bisect_left(lasts, first)
+            while i < len(firsts) and firsts[i] <= last:
+                if firsts[i] > first:
+                    yield first, firsts[i] - 1
+                first = lasts[i] + 1
+                i += 1
+            if first <= last:
+                yield first, last
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return zip(self._firsts, self._lasts, strict=True)
