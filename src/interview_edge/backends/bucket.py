@@ -157,7 +157,7 @@ class S3Backend:
     # -- in threads
 
     async def _run(self, call: Callable[[], T], *, key: str | None, abandon: bool = True) -> T:
-        """`call` in a thread, with obstore's exceptions mapped; a 404 is `ObjectNotFound` if `key` is given."""
+        """`call` in a thread, with obstore's exceptions mapped: 404 is `ObjectNotFound` if `key` is given."""
         if self._closed:
             await trio.lowlevel.checkpoint()
             raise BackendUnavailable("the S3 backend is closed")

@@ -1,0 +1,7 @@
+"""For authors of plugins: conformance suites and a backend that fails on purpose. Public."""
+
+from interview_edge.testing.backends import check_backend
+from interview_edge.testing.catalog import check_catalog
+from interview_edge.testing.faults import Effect, FaultyBackend, PlannedFault
+
+__all__ = ["Effect", "FaultyBackend", "PlannedFault", "check_backend", "check_catalog"]
