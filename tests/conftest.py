@@ -1,4 +1,4 @@
-"""For the whole suite: with REQUIRE_ALL=1 (CI) a test that would skip fails, so that nothing goes missing unseen."""
+"""For the whole suite: with REQUIRE_ALL=1 (CI) a test that would skip fails: nothing goes missing unseen."""
 
 from __future__ import annotations
 
