@@ -1,6 +1,7 @@
 """Every setting, as frozen attrs classes: names, defaults, units, rules. Loading them is cli/'s work.
 
-Durations are seconds unless the name ends in `_ms` or `_days`; sizes are bytes unless it ends in `_mb` (10^6 bytes).
+Durations are seconds unless the name ends in `_ms` or `_days`; sizes are bytes unless it ends in `_mb`
+(10^6 bytes).
 A broken rule raises `SettingsError`, which names the setting, its variable and the limit.
 """
 
@@ -27,7 +28,9 @@ def _between(low: float, high: float) -> Callable[[Any, attrs.Attribute[Any], An
 
     def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not low <= value <= high:
-            raise SettingsError(f"{attribute.name} ({variable(attribute)}) must be {low:g}..{high:g}, got {value!r}")
+            raise SettingsError(
+                f"{attribute.name} ({variable(attribute)}) must be {low:g}..{high:g}, got {value!r}"
+            )
 
     return check
 
@@ -59,7 +62,6 @@ class Settings:
     max_frame_bytes: int = attrs.field(default=256 * 1024, validator=_between(64 * 1024, 16 * 1024 * 1024))
     silent_peer_timeout: float = attrs.field(default=60.0, validator=_between(0.01, 3600))
     send_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
-    hello_timeout: float = attrs.field(default=60.0, validator=_between(0.01, 3600))
     storage_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
     max_connections: int = attrs.field(default=4096, validator=_between(1, 1_000_000))
     backlog: int = attrs.field(default=1024, validator=_between(1, 65535))
@@ -134,13 +136,17 @@ class Settings:
             )
         if self.window_bytes > self.max_memory_mb * 10**6:
             raise SettingsError(
-                f"max_memory_mb (AUDIO_STORAGE_MAX_MEMORY_MB) must hold one window of {self.window_bytes} bytes, "
-                f"got {self.max_memory_mb:g} MB"
+                f"max_memory_mb (AUDIO_STORAGE_MAX_MEMORY_MB) must hold one window of "
+                f"{self.window_bytes} bytes, got {self.max_memory_mb:g} MB"
             )
         if self.ack is AckLevel.BACKEND and self.layout is Layout.SEGMENTS:
-            raise SettingsError("ack (EDGE_ACK) 'backend' puts each chunk at once, so layout (EDGE_LAYOUT) must be 'chunks'")
+            raise SettingsError(
+                "ack (EDGE_ACK) 'backend' puts each chunk at once, so layout (EDGE_LAYOUT) must be 'chunks'"
+            )
         if self.ack is AckLevel.BACKEND and self.storage_url.startswith("memory:"):
-            raise SettingsError("ack (EDGE_ACK) 'backend' promises what storage (EDGE_STORAGE) memory:// can't keep")
+            raise SettingsError(
+                "ack (EDGE_ACK) 'backend' promises what storage (EDGE_STORAGE) memory:// can't keep"
+            )
 
     @property
     def storage_url(self) -> str:

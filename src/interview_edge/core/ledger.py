@@ -12,6 +12,7 @@ from itertools import islice
 from interview_edge.core.models import IngestStatus, LedgerSnapshot
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.ranges import Ranges
+from interview_edge.core.times import iso_from_ms
 from interview_edge.errors import FINAL_BELOW_HELD, SEQ_TOO_FAR, STREAM_ENDED, EdgeError
 
 MAX_SEQ_AHEAD = 86_400  # a day of seconds: bounds what one bad seq can make of `missing`
@@ -155,8 +156,8 @@ class Ledger:
         listed = tuple(islice(self._held.missing(upto), MAX_MISSING_LISTED + 1))
         return listed[:MAX_MISSING_LISTED], len(listed) > MAX_MISSING_LISTED
 
-    def status(self, session_id: str) -> IngestStatus:
-        """The stream's status as the wire shows it."""
+    def status(self, session_id: str, created_at: int) -> IngestStatus:
+        """The stream's status as the wire shows it; an empty stream's times are those of its session."""
         missing, truncated = self.missing()
         return IngestStatus(
             session_id=session_id,
@@ -166,8 +167,8 @@ class Ledger:
             duplicate_chunks=self.duplicates,
             missing_chunks=self.missing_count,
             bytes_stored=self.bytes_held,
-            started_at=self.started_at,
-            updated_at=self.updated_at,
+            started_at=iso_from_ms(created_at if self.started_at is None else self.started_at),
+            updated_at=iso_from_ms(created_at if self.updated_at is None else self.updated_at),
             missing=missing,
             missing_truncated=truncated,
         )

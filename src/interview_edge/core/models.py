@@ -1,6 +1,6 @@
 """The values that pass between the rooms. Frozen attrs classes; cattrs turns them into JSON at the edges.
 
-Times are epoch milliseconds (`*_at`, `ts`) unless a name says otherwise; audio positions are samples at
+Times are epoch milliseconds (`*_at`, `ts`) inside and ISO 8601 on the wire; audio positions are samples at
 16 kHz.
 """
 
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+
+from interview_edge.core.times import iso_from_ms
 
 DEFAULT_STREAM = "mixed"
 
@@ -85,8 +87,8 @@ class IngestStatus:
     duplicate_chunks: int
     missing_chunks: int
     bytes_stored: int
-    started_at: int | None
-    updated_at: int | None
+    started_at: str
+    updated_at: str
     missing: SeqRanges
     missing_truncated: bool = False
 
@@ -97,7 +99,8 @@ class Extent:
 
     `offset` and `length` are bytes of PCM inside the object's decoded audio; `length` is 32,000 a chunk
     except where the stream's short final chunk ends it. `sha256` is of the extent's PCM. `format` is `pcm`,
-    `wav` or `flac`.
+    `wav` or `flac`. `recorded` is the catalog's count of the stream's extents as they came: where two hold the
+    same seq, the lower stands.
     """
 
     first: int
@@ -110,14 +113,18 @@ class Extent:
     object_size: int = 0
     stored_at: int = 0
     expired: bool = False
+    recorded: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen
 class Cluster:
+    """One voice. `centroid` is its mean embedding; `extra` keeps fields of newer APIs, verbatim."""
+
     cluster_id: str
     centroid: tuple[float, ...]
     sample_count: int
     bound_name: str | None = None
+    extra: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -162,7 +169,11 @@ class Event:
 
     def to_wire(self) -> dict[str, Any]:
         """The event as JSON shows it: its body's fields beside ts, type and seq_no."""
-        shown: dict[str, Any] = {"seq_no": self.seq_no, "ts": self.ts, "type": self.type}
+        shown: dict[str, Any] = {
+            "seq_no": self.seq_no,
+            "ts": iso_from_ms(self.ts),
+            "type": self.type,
+        }
         if self.stream is not None:
             shown["stream"] = self.stream
         return shown | dict(self.body)

@@ -243,6 +243,10 @@ class Journal:
         """Every stream with something in the journal. Reads all rows' small columns: for the start."""
         return await self._ask(self._reader, tables.streams)
 
+    async def repeats(self, session_id: str) -> dict[str, int]:
+        """The session's streams that are in the journal, each with the repeats that the catalog doesn't count yet."""
+        return await self._ask(self._reader, partial(tables.repeats, session_id=session_id))
+
     async def rows(
         self, key: StreamKey, first: int = 1, last: int | None = None, *, limit: int = MAX_ROWS
     ) -> Sequence[JournalRow]:

@@ -269,3 +269,9 @@ def plans(connection: apsw.Connection, key: StreamKey) -> list[ObjectPlan]:
         (key.session_id, key.stream),
     )
     return [ObjectPlan(key, first, last, Layout(layout), *rest) for first, last, layout, *rest in found]
+
+
+def repeats(connection: apsw.Connection, session_id: str) -> dict[str, int]:
+    """The session's streams that are in the journal, each with its counted repeats."""
+    found = connection.execute("SELECT stream, duplicates FROM streams WHERE session_id = ?", (session_id,))
+    return {str(stream): int(count) for stream, count in found}

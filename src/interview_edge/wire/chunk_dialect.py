@@ -330,9 +330,14 @@ def _shown(type_: Any) -> str:
 # -- writing what a server sends
 
 
+def encode_utf8(frame: ServerFrame) -> bytes:
+    """The text message of a server frame, as the UTF-8 that goes on the wire."""
+    return _encoder.encode(frame)
+
+
 def encode(frame: ServerFrame) -> str:
     """The text message of a server frame."""
-    return _encoder.encode(frame).decode()
+    return encode_utf8(frame).decode()
 
 
 # -- the client's side

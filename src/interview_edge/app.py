@@ -1,0 +1,309 @@
+"""The composition root: the only place that builds the parts of a node from settings and starts its
+nursery.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from interview_edge.archive.archive import Archive
+from interview_edge.archive.deletion import resume_deletions
+from interview_edge.archive.policy import ArchivePolicy
+from interview_edge.archive.reader import AudioReader
+from interview_edge.backends import open_backend
+from interview_edge.backends.protocol import BackendError, StorageBackend
+from interview_edge.catalog import open_catalog
+from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.core.models import AckLevel
+from interview_edge.journal import JournalError, open_journal
+from interview_edge.sessions.handle import SessionHandle
+from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.registry import Registry
+from interview_edge.settings import Settings, SettingsError
+from interview_edge.speech.inference import SpeakerInference, open_http_inference
+from interview_edge.web.asgi import build_asgi_app
+from interview_edge.web.context import OpenSockets, WebContext
+from interview_edge.web.hypercorn import ServerLimits, serve
+
+log = structlog.get_logger(__name__)
+
+HOUSEKEEPING_SECONDS = 3600.0
+SOCKETS_SHARE = 0.5  # of the drain's time: the rest is for sessions and uploads
+
+
+@attrs.frozen
+class Edge:
+    """One running node without a server: sessions to feed, and the ASGI app for whoever serves it."""
+
+    settings: Settings
+    parts: NodeParts
+    registry: Registry
+    sockets: OpenSockets
+    asgi_app: Callable[..., Any]
+
+    @asynccontextmanager
+    async def session(self, session_id: str) -> AsyncIterator[SessionHandle]:
+        """Open (or join) a session for the block. Raises EdgeError as `Registry.use` does."""
+        async with self.registry.use(session_id) as session:
+            yield SessionHandle(session, self.parts)
+
+    async def drain(self, time_left: float) -> None:
+        """Take nothing new, tell every socket to go, and wait for those that still have answers to send.
+
+        Returns after `time_left` seconds at the latest. Idempotent.
+        """
+        self.registry.drain()
+        self.sockets.leave_all(time_left)
+        with trio.move_on_after(time_left):
+            await self.sockets.all_gone()
+
+
+@asynccontextmanager
+async def open_edge(
+    settings: Settings,
+    *,
+    backend: StorageBackend | None = None,
+    inference: SpeakerInference | None = None,
+) -> AsyncIterator[Edge]:
+    """A node inside your own trio program: opened, replayed, and closed in order at the end of the block.
+
+    `backend` and `inference` take the place of what the settings name; a backend passed in stays yours to
+    close.
+    Leaving the block, also by cancellation, closes the sessions within `drain_timeout` and leaves what isn't
+    uploaded in the journal, for the next start. Raises SettingsError, JournalDamaged, BackendError,
+    CatalogUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_bare_errors())
+        stack.enter_context(_sole_owner(settings.data_dir))
+        journal = await stack.enter_async_context(
+            open_journal(
+                settings.journal_path,
+                max_bytes=settings.journal_max_bytes,
+                min_free_bytes=settings.journal_min_free_bytes,
+                queue_bytes=settings.journal_queue_bytes,
+                retry_interval=settings.journal_retry_interval,
+                salvage=settings.accept_damaged_journal,
+            )
+        )
+        catalog = await stack.enter_async_context(open_catalog(settings.catalog_url))
+        if backend is None:
+            backend = await stack.enter_async_context(open_backend(settings.storage_url))
+        if inference is None and settings.inference_base_url is not None:
+            inference = await stack.enter_async_context(
+                open_http_inference(
+                    settings.inference_base_url,
+                    settings.inference_resolve_path,
+                    api_key=settings.inference_api_key,
+                    timeout=settings.inference_timeout_ms / 1000,
+                )
+            )
+        registry: Registry | None = None
+
+        def stored(*args: Any) -> None:
+            if registry is not None:
+                registry.stored(*args)
+
+        archive = Archive(
+            journal,
+            catalog,
+            backend,
+            _archive_policy(settings),
+            now_ms=wall_ms,
+            random=Random(),  # noqa: S311 - spreads retries; nothing secret
+            on_stored=stored,
+        )
+        parts = NodeParts(
+            settings=settings,
+            journal=journal,
+            catalog=catalog,
+            backend=backend,
+            archive=archive,
+            reader=AudioReader(journal, catalog, backend),
+            inference=inference,
+            wall_ms=wall_ms,
+        )
+        registry = Registry(parts)
+        journal.listen(
+            on_stall=lambda error: log.error("the journal can't commit; acks wait", error=str(error)),
+            on_recover=lambda: log.info("the journal commits again"),
+        )
+        sockets = OpenSockets()
+        app = build_asgi_app(WebContext(parts, registry, sockets, version("interview-edge")))
+        edge = Edge(settings, parts, registry, sockets, app)
+        async with _tasks(edge):
+            yield edge
+
+
+@asynccontextmanager
+async def _tasks(edge: Edge) -> AsyncIterator[None]:
+    """The node's nursery: archive, sessions, housekeeping. Ends with the sessions closed, whatever ended
+    the block.
+    """
+    async with trio.open_nursery() as nursery:
+        await nursery.start(edge.parts.archive.run)
+        await nursery.start(edge.registry.run)
+        nursery.start_soon(_housekeeping, edge.parts)
+        nursery.start_soon(_finish_deletions, edge.parts)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + edge.settings.drain_timeout):
+                await edge.registry.close_all()
+                await edge.parts.archive.flush_all()
+            nursery.cancel_scope.cancel()
+
+
+async def _finish_deletions(parts: NodeParts) -> None:
+    """Go on with the deletions that a crash or an outage cut off, until none is left."""
+    while True:
+        try:
+            with trio.fail_after(parts.settings.upload_timeout):
+                await resume_deletions(
+                    journal=parts.journal,
+                    catalog=parts.catalog,
+                    backend=parts.backend,
+                    archive=parts.archive,
+                    at=parts.wall_ms(),
+                )
+            return
+        except (CatalogUnavailable, JournalError, BackendError, trio.TooSlowError) as error:
+            log.warning("deletions wait", error=str(error))
+        await trio.sleep(parts.settings.retry_max)
+
+
+async def _housekeeping(parts: NodeParts) -> None:
+    """Idempotency keys expire."""
+    while True:
+        oldest = parts.wall_ms() - int(parts.settings.idempotency_hours * 3_600_000)
+        try:
+            await parts.catalog.forget_idempotent_answers(oldest)
+        except CatalogUnavailable as error:
+            log.warning("idempotency keys can't be expired now", error=str(error))
+        await trio.sleep(HOUSEKEEPING_SECONDS)
+
+
+def wall_ms() -> int:
+    """The node's clock: epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _archive_policy(settings: Settings) -> ArchivePolicy:
+    return ArchivePolicy(
+        layout=settings.layout,
+        segment_format=settings.segment_format,
+        upload_interval_ms=settings.upload_interval_ms,
+        concurrency=settings.upload_concurrency,
+        upload_timeout=settings.upload_timeout,
+        retry_initial=settings.retry_initial,
+        retry_max=settings.retry_max,
+        put_at_once=settings.ack is AckLevel.BACKEND,
+    )
+
+
+@contextmanager
+def _bare_errors() -> Iterator[None]:
+    """The one error inside nested exception groups: a caller must not have to know how many nurseries stand between."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
+
+
+@contextmanager
+def _sole_owner(data_dir: Path) -> Iterator[None]:
+    """Two nodes on one data folder would trim each other's journal: the second is refused."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(
+                f"data_dir (EDGE_DATA_DIR) {data_dir} is in use by another interview-edge process"
+            ) from None
+        yield
+
+
+# -- with a server
+
+
+@attrs.frozen
+class Server:
+    """A node that is being served. `url` is the address it listens on."""
+
+    edge: Edge
+    urls: Sequence[str]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
+
+
+@asynccontextmanager
+async def open_server(settings: Settings, **parts: Any) -> AsyncIterator[Server]:
+    """`open_edge`, served on `settings.host` and `settings.port` (0: any free one). Leaving the block
+    drains.
+    """
+    with _bare_errors():
+        async with open_edge(settings, **parts) as edge, trio.open_nursery() as nursery:
+            stop = trio.Event()
+            urls = await nursery.start(
+                partial(
+                    serve,
+                    edge.asgi_app,
+                    host=settings.host,
+                    port=settings.port,
+                    limits=_limits(settings),
+                    shutdown_trigger=stop.wait,
+                )
+            )
+            try:
+                yield Server(edge, urls)
+            finally:
+                time_left = settings.drain_timeout * SOCKETS_SHARE
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + time_left):
+                    await edge.drain(time_left)
+                stop.set()
+
+
+def _limits(settings: Settings) -> ServerLimits:
+    return ServerLimits(
+        max_frame_bytes=settings.max_frame_bytes,
+        send_timeout=settings.send_timeout,
+        ping_interval=settings.silent_peer_timeout / 3,
+        silent_peer_timeout=settings.silent_peer_timeout,
+        max_connections=settings.max_connections,
+        backlog=settings.backlog,
+        graceful_timeout=settings.drain_timeout * SOCKETS_SHARE,
+    )
+
+
+async def run_server(settings: Settings, *, on_started: Callable[[Sequence[str]], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain: clients are told where to resume, every accepted chunk is
+    accounted
+    for within `drain_timeout` (invariant 9). A second signal ends it at once."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_server(settings) as server:
+            on_started(server.urls)
+            async for number in signals:
+                log.info("draining", signal=signal.Signals(number).name)
+                break
+
+
+__all__ = ["Edge", "Server", "SessionHandle", "open_edge", "open_server", "run_server", "wall_ms"]

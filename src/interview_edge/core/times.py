@@ -1,0 +1,11 @@
+"""Times as the wire shows them: ISO 8601 in UTC with milliseconds, what existing clients parse."""
+
+from __future__ import annotations
+
+import datetime
+
+
+def iso_from_ms(epoch_ms: int) -> str:
+    """`2026-11-22T01:02:03.004Z` for epoch milliseconds."""
+    moment = datetime.datetime.fromtimestamp(epoch_ms // 1000, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{epoch_ms % 1000:03d}Z"

@@ -1,0 +1,246 @@
+"""A session's VAD pipeline: hears each stream's seconds in seq order and writes speech events, sample-exact.
+
+It is woken through the session's memory channel and takes the audio from the window (or, far behind, from
+journal
+and backend), so a slow VAD or catalog delays nothing but itself. Events and the position after them are
+committed
+in one transaction: after a restart it goes on from there, and no event is lost or doubled (contract
+ingest.md, VAD).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import structlog
+import trio
+
+from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
+from interview_edge.core.models import Event, NewEvent, VadPosition
+from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
+from interview_edge.core.utterances import SpeechEvent, SpeechStarted
+from interview_edge.sessions.live_stream import LiveStream
+from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.speech.pipeline import StreamVad
+
+log = structlog.get_logger(__name__)
+
+WAKES_KEPT = 64  # a wake that finds the channel full is not needed: the ledger says what there is to hear
+WARM_UP_SECONDS = 2  # webrtcvad adapts to the room; its state can't be saved, so it hears this much again
+COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
+MAX_UNCOMMITTED = 256  # events kept while the catalog is down; then hearing waits, and catches up later
+
+
+class Ear:
+    """One stream's VAD, and where it stands."""
+
+    def __init__(self, vad: StreamVad, next_seq: int) -> None:
+        self.vad = vad
+        self.next_seq = next_seq
+        self.gap_since: float | None = None
+        self.uncommitted_seconds = 0
+
+
+class Listening:
+    """The VAD pipeline of one session."""
+
+    def __init__(
+        self, session: ListenedSession, positions: Mapping[str, VadPosition], parts: NodeParts
+    ) -> None:
+        self._session = session
+        self._parts = parts
+        self._resumed = dict(positions)
+        self._ears: dict[str, Ear] = {}
+        self._events: list[NewEvent] = []
+        self._hearing = trio.Lock()
+        self.failures = 0
+        self._wakes, self._woken = trio.open_memory_channel[str](WAKES_KEPT)
+
+    def wake(self, stream: str) -> None:
+        """There is something new to hear on `stream`. Never waits, never fails."""
+        try:
+            self._wakes.send_nowait(stream)
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # full: it is awake anyway; closed: the next start hears it from the last position
+
+    async def run(self) -> None:
+        """Hear what comes, until cancelled."""
+        # After a restart there may be seconds that no wake announces.
+        pending = set(self._session.streams)
+        while True:
+            try:
+                async with self._hearing:
+                    for name in pending:
+                        await self._hear(name)
+                    await self._commit_if_due()
+            except (
+                Exception
+            ) as error:  # invariant 5: whatever the VAD or a read fails with, acks go on without it
+                self.failures += 1
+                log.warning("the VAD pipeline failed", session_id=self._session.session_id, exc_info=error)
+                await trio.sleep(self._parts.settings.retry_initial)
+                continue
+            pending = await self._next_wakes()
+
+    async def _next_wakes(self) -> set[str]:
+        """The streams that were woken; those with a gap, once they have waited for it long enough."""
+        waits = [
+            ear.gap_since + self._parts.settings.vad_gap_wait for ear in self._ears.values() if ear.gap_since
+        ]
+        with trio.move_on_at(min(waits, default=math.inf)):
+            woken = {await self._woken.receive()}
+            while True:
+                try:
+                    woken.add(self._woken.receive_nowait())
+                except trio.WouldBlock:
+                    return woken
+        return {name for name, ear in self._ears.items() if ear.gap_since}
+
+    async def finish(self) -> None:
+        """Hear everything held now, gaps as silence, end open utterances, and commit. The caller sets the
+        deadline.
+        """
+        async with self._hearing:
+            for name in tuple(self._session.streams):
+                await self._hear(name, skip_gaps=True)
+                ear = self._ears.get(name)
+                if ear is not None:
+                    self._note(name, ear.vad.flush())
+            await self._commit()
+
+    def positions(self) -> dict[str, VadPosition]:
+        return self._resumed | {name: ear.vad.position() for name, ear in self._ears.items()}
+
+    def close(self) -> None:
+        """No more wakes. Idempotent."""
+        self._wakes.close()
+        self._woken.close()
+
+    # -- hearing
+
+    async def _hear(self, name: str, *, skip_gaps: bool = False) -> None:
+        stream = self._session.streams[name]
+        ear = self._ears.get(name)
+        if ear is None:
+            ear = self._ears[name] = await self._open_ear(name, stream)
+        held = stream.ledger.held
+        while ear.next_seq <= held.last and len(self._events) < MAX_UNCOMMITTED:
+            if ear.next_seq in held:
+                await self._hear_second(stream, ear)
+            elif not self._gap_is_over(ear) and not skip_gaps:
+                return
+            else:
+                self._hear_gap(stream, ear)
+            await trio.lowlevel.checkpoint()
+        ear.gap_since = None
+
+    async def _open_ear(self, name: str, stream: LiveStream) -> Ear:
+        """A new stream's VAD, or one that goes on from its committed position, warmed up with what came
+        before it.
+        """
+        settings = self._parts.settings
+        vad = StreamVad(mode=settings.vad_mode, frame_ms=settings.vad_frame_ms)
+        position = self._resumed.get(name)
+        if position is None:
+            return Ear(vad, 1)
+        vad.resume(position)
+        next_seq = position.sample // CHUNK_SAMPLES + 1
+        for seq in range(max(1, next_seq - WARM_UP_SECONDS), next_seq):
+            vad.warm_up(await self._second(stream, seq))
+        return Ear(vad, next_seq)
+
+    async def _hear_second(self, stream: LiveStream, ear: Ear) -> None:
+        ear.gap_since = None
+        self._note(stream.key.stream, ear.vad.hear(await self._second(stream, ear.next_seq)))
+        ear.next_seq += 1
+        ear.uncommitted_seconds += 1
+
+    def _gap_is_over(self, ear: Ear) -> bool:
+        now = trio.current_time()
+        if ear.gap_since is None:
+            ear.gap_since = now
+        return now >= ear.gap_since + self._parts.settings.vad_gap_wait
+
+    def _hear_gap(self, stream: LiveStream, ear: Ear) -> None:
+        """Silence up to the next second that is held. A late chunk of the gap isn't judged again."""
+        ear.gap_since = None
+        resume_at = next(first for first, _ in stream.ledger.held if first > ear.next_seq)
+        seconds = resume_at - ear.next_seq
+        self._note(stream.key.stream, ear.vad.hear_silence(seconds * CHUNK_SAMPLES))
+        ear.next_seq = resume_at
+        ear.uncommitted_seconds += seconds
+
+    async def _second(self, stream: LiveStream, seq: int) -> bytes:
+        """The PCM of a held second: the window's, else the journal's or the backend's; silence where it
+        expired.
+        """
+        pcm = None if stream.closed else stream.window.read(seq)
+        if pcm is None:
+            pcm = await self._parts.reader.chunk(stream.key, seq)
+        return b"\0" * CHUNK_BYTES if pcm is None else pcm
+
+    # -- committing
+
+    def _note(self, name: str, found: list[SpeechEvent]) -> None:
+        at = self._parts.wall_ms()
+        for event in found:
+            self._events.append(speech_event(name, event, at))
+
+    async def _commit_if_due(self) -> None:
+        if self._events:
+            # All sessions' commits of one interval meet in one group commit, instead of an fsync each.
+            interval = self._parts.settings.event_flush_interval
+            if interval:
+                await trio.sleep_until(math.ceil(trio.current_time() / interval) * interval)
+            await self._commit()
+        elif any(ear.uncommitted_seconds >= COMMIT_EVERY_SECONDS for ear in self._ears.values()):
+            await self._commit()
+
+    async def _commit(self) -> None:
+        """Events and positions in one transaction; kept for the next time where the catalog fails."""
+        if not self._events and not any(ear.uncommitted_seconds for ear in self._ears.values()):
+            return
+        heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
+        positions = {name: ear.vad.position() for name, ear in self._ears.items()}
+        count = len(self._events)
+        session_id = self._session.session_id
+        try:
+            committed = await self._parts.catalog.append_events(
+                session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions
+            )
+        except CatalogUnavailable as error:
+            log.warning("speech events wait for the catalog", session_id=session_id, error=str(error))
+            return
+        except SessionIsDeleted:
+            committed = []
+        del self._events[:count]
+        for name, seconds in heard.items():
+            self._ears[name].uncommitted_seconds -= seconds
+        self._session.published(committed)
+
+
+def speech_event(stream: str, found: SpeechEvent, at: int) -> NewEvent:
+    """The event as the wire shows it: positions in samples and milliseconds from the start of the stream."""
+    body: dict[str, object] = {"utterance": found.utterance_no, "start_sample": found.start_sample}
+    body["start_ms"] = found.start_sample * 1000 // CHUNK_SAMPLES
+    if isinstance(found, SpeechStarted):
+        return NewEvent(at, "speech_started", body, stream)
+    body |= {
+        "end_sample": found.end_sample,
+        "end_ms": found.end_sample * 1000 // CHUNK_SAMPLES,
+        "reason": found.reason,
+    }
+    return NewEvent(at, "speech_ended", body, stream)
+
+
+class ListenedSession(Protocol):
+    """What the pipeline asks of its session."""
+
+    session_id: str
+
+    @property
+    def streams(self) -> Mapping[str, LiveStream]: ...
+
+    def published(self, events: Sequence[Event]) -> None: ...

@@ -1,0 +1,232 @@
+"""The registry: which sessions are live on this node, opened once, closed when idle, never two of one id."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted, SessionRecord
+from interview_edge.core.ledger import Ledger
+from interview_edge.core.models import AckLevel, StreamKey
+from interview_edge.core.window import Window
+from interview_edge.errors import (
+    CATALOG_UNAVAILABLE,
+    DRAINING,
+    SESSION_DELETED,
+    SESSION_LIMIT,
+    EdgeError,
+)
+from interview_edge.journal import JournalRow
+from interview_edge.sessions.live_stream import LiveStream, Pending
+from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.receipt import Receipt
+from interview_edge.sessions.session import Session
+
+log = structlog.get_logger(__name__)
+
+REOPENINGS = 3  # of a load that the archive ran across
+ROWS_A_READ = 4_096
+
+
+class Entry:
+    """A session's place in the registry, from the first request for it until its task has ended."""
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.opened = trio.Event()  # also set where opening failed: who waits looks again
+        self.ended = trio.Event()
+
+
+class Registry:
+    """Opens, shares and closes the live sessions of one node. `run` is its task and owns every session's."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self._parts = parts
+        self._entries: dict[str, Entry] = {}
+        self._nursery: trio.Nursery | None = None
+        self._draining = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the sessions and close the idle ones, until cancelled."""
+        timeout = self._parts.settings.session_idle_timeout
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                while True:
+                    await trio.sleep(min(timeout / 4, 5.0))
+                    self._close_idle(trio.current_time() - timeout)
+        finally:
+            self._nursery = None
+
+    def _close_idle(self, unused_since: float) -> None:
+        for session in self:
+            if session.idle and session.last_used <= unused_since:
+                session.close()
+
+    def __iter__(self) -> Iterator[Session]:
+        """The sessions that are open now."""
+        return iter([entry.session for entry in self._entries.values() if entry.session is not None])
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def live(self, session_id: str) -> Session | None:
+        """The session, if it is open on this node."""
+        entry = self._entries.get(session_id)
+        return None if entry is None else entry.session
+
+    @asynccontextmanager
+    async def use(self, session_id: str) -> AsyncIterator[Session]:
+        """Hold the session open for the block; opened from catalog and journal where it isn't live.
+
+        Raises EdgeError: draining, session_limit (both 503, for sessions that aren't live yet),
+        session_deleted,
+        catalog_unavailable.
+        """
+        session = await self._obtain(session_id)
+        session.users += 1
+        try:
+            yield session
+        finally:
+            session.users -= 1
+            session.last_used = trio.current_time()
+
+    async def _obtain(self, session_id: str) -> Session:
+        while True:
+            entry = self._entries.get(session_id)
+            if entry is None:
+                return await self._open(session_id)
+            await entry.opened.wait()
+            if entry.session is not None and not entry.session.closing:
+                return entry.session
+            # It is on its way out (or never opened): a new one begins when the old has given everything back.
+            await entry.ended.wait()
+
+    async def _open(self, session_id: str) -> Session:
+        if self._draining or self._nursery is None:
+            raise EdgeError(DRAINING)
+        if len(self._entries) >= self._parts.settings.max_sessions:
+            raise EdgeError(SESSION_LIMIT, retry_after=5)
+        entry = self._entries[session_id] = Entry()
+        try:
+            with trio.fail_after(self._parts.settings.storage_timeout):
+                session = await self._load(session_id)
+            await self._nursery.start(self._own, session_id, session, entry)
+        except BaseException as error:
+            del self._entries[session_id]
+            entry.ended.set()
+            if isinstance(error, SessionIsDeleted):
+                raise EdgeError(SESSION_DELETED) from error
+            if isinstance(error, CatalogUnavailable | trio.TooSlowError):
+                raise EdgeError(CATALOG_UNAVAILABLE) from error
+            raise
+        finally:
+            entry.opened.set()
+        return session
+
+    async def _own(
+        self, session_id: str, session: Session, entry: Entry, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Run one session. A fault in it is its own: the node and the other sessions go on."""
+        entry.session = session
+        try:
+            await session.run(task_status=task_status)
+        except Exception:  # a defect in one session must not end the others; its audio is in the journal
+            log.exception("a session failed", session_id=session_id)
+        finally:
+            if self._entries.get(session_id) is entry:
+                del self._entries[session_id]
+            entry.ended.set()
+
+    # -- loading
+
+    async def _load(self, session_id: str) -> Session:
+        """The session as catalog and journal know it together.
+
+        The journal is read before and after the catalog: the archive may move rows (and the count of
+        repeats) from
+        one to the other meanwhile, and a row is in at least one of them at every moment.
+        """
+        for _ in range(REOPENINGS):
+            before = await self._parts.journal.repeats(session_id)
+            rows = {name: await self._journal_rows(StreamKey(session_id, name)) for name in before}
+            record = await self._parts.catalog.open_session(session_id, self._parts.wall_ms())
+            if await self._parts.journal.repeats(session_id) == before:
+                break
+        streams = {}
+        for name in {*record.streams, *rows}:
+            streams[name] = await self._live_stream(record, name, rows.get(name, ()), before.get(name, 0))
+        return Session(record, streams, self._parts)
+
+    async def _journal_rows(self, key: StreamKey) -> Sequence[JournalRow]:
+        rows: list[JournalRow] = []
+        while page := await self._parts.journal.rows(key, rows[-1].seq + 1 if rows else 1, limit=ROWS_A_READ):
+            rows += page
+        return rows
+
+    async def _live_stream(
+        self, record: SessionRecord, name: str, rows: Sequence[JournalRow], repeats: int
+    ) -> LiveStream:
+        """One stream: its ledger from both, its window from the journal."""
+        key = StreamKey(record.session_id, name)
+        known = record.streams.get(name)
+        ledger = Ledger(known.ledger if known else None)
+        ledger.duplicates += repeats
+        settings = self._parts.settings
+        stream = LiveStream(key, ledger, Window(settings.window_ms))
+        for row in rows:
+            if row.seq in ledger.held:
+                continue
+            if settings.ack is AckLevel.BACKEND:
+                # Journalled, but not at this node's level yet: the archive's word admits it.
+                ledger.reserve(row.seq, final=row.final)
+                receipt = Receipt(row.seq, trio.current_time())
+                stream.pending[row.seq] = Pending(row.identity, row.length, row.final, receipt)
+            else:
+                ledger.admit(row.seq, row.length, final=row.final, at=row.at)
+        if rows:
+            oldest_shown = rows[-1].seq - math.ceil(settings.window_ms / 1000) + 1
+            for seq, pcm in await self._parts.journal.read(key, max(1, oldest_shown), rows[-1].seq):
+                stream.show(seq, pcm)
+        return stream
+
+    # -- from below
+
+    def stored(self, key: StreamKey, ranges: Sequence[tuple[int, int]]) -> None:
+        """The archive's word, passed on to the session if it is live."""
+        session = self.live(key.session_id)
+        if session is not None:
+            session.stored(key.stream, ranges)
+
+    # -- ending
+
+    def drain(self) -> None:
+        """Open no more sessions. Sockets are web/'s to close."""
+        self._draining = True
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    async def close_all(self) -> None:
+        """Close every session and wait for their tasks. The caller sets the deadline."""
+        self.drain()
+        entries = list(self._entries.values())
+        for session in self:
+            session.close()
+        for entry in entries:
+            await entry.ended.wait()
+
+    async def close_one(self, session_id: str) -> None:
+        """Close a session that nobody uses (before its deletion) and wait for its task."""
+        entry = self._entries.get(session_id)
+        if entry is not None:
+            await entry.opened.wait()
+            if entry.session is not None:
+                entry.session.close()
+            await entry.ended.wait()

@@ -1,0 +1,323 @@
+"""A live session: its nursery, its streams, and the two lanes in which everything about it happens in
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from interview_edge.catalog.protocol import FinalizedResult, SessionRecord
+from interview_edge.core.ledger import Ledger, Standing
+from interview_edge.core.models import (
+    DEFAULT_STREAM,
+    AckLevel,
+    Chunk,
+    Event,
+    IngestStatus,
+    SessionState,
+    StreamKey,
+    VadPosition,
+)
+from interview_edge.core.pcm import identify
+from interview_edge.core.window import Window
+from interview_edge.errors import CHUNK_CONFLICT, RESOLVE_BUSY, STORAGE_UNAVAILABLE, STREAM_LIMIT, EdgeError
+from interview_edge.journal import Append, JournalBusy, JournalFull
+from interview_edge.sessions.listening import Listening
+from interview_edge.sessions.live_stream import LiveStream, Pending
+from interview_edge.sessions.node_parts import EventListener, NodeParts
+from interview_edge.sessions.receipt import Outcome, Receipt
+from interview_edge.settings import MAX_STREAMS
+
+
+class Session:
+    """One live interview on this node.
+
+    `run` is its task: the nursery inside owns the VAD pipeline and everything else that belongs to the
+    session, and
+    ends with it. The registry starts `run` and hands the session out; `users` and `sockets` count who holds
+    it.
+
+    The audio lane is `accept`: synchronous, so chunks of all sockets take their places in order of arrival
+    and no
+    cancellation can fall between the ledger's answer and the journal's queue. The state lane is `state_lane`.
+    """
+
+    def __init__(self, record: SessionRecord, streams: dict[str, LiveStream], parts: NodeParts) -> None:
+        self.session_id = record.session_id
+        self.epoch = record.epoch
+        self.created_at = record.created_at
+        self.updated_at = record.updated_at
+        self.state: SessionState = record.state
+        self.event_count = record.event_count
+        self.finalized: FinalizedResult | None = record.finalized
+        self.streams = streams
+        self.users = 0
+        self.sockets = 0
+        self.unjournalled = 0
+        self.last_used = trio.current_time()
+        self._parts = parts
+        self._level = parts.settings.ack
+        self._listeners: set[EventListener] = set()
+        self._lane = trio.Lock()
+        self._lane_waiting = 0
+        self._closing = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        positions = {name: stream.vad for name, stream in record.streams.items() if stream.vad is not None}
+        self._listening = Listening(self, positions, parts)
+
+    # -- life
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own the session until `close`, then finish within `close_timeout` and give everything back.
+
+        Cancelled from outside it gives the memory back at once: what was acked is in the journal.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._listening.run)
+                task_status.started()
+                await self._closing.wait()
+                with trio.move_on_after(self._parts.settings.close_timeout):
+                    await self._listening.finish()
+                self._parts.archive.hurry(self.session_id)
+                nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = None
+            self._listening.close()
+            for stream in self.streams.values():
+                stream.close()
+
+    def close(self) -> None:
+        """Ask `run` to finish. Idempotent."""
+        self._closing.set()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing.is_set()
+
+    @property
+    def idle(self) -> bool:
+        """Nobody holds the session and nothing of it is on its way."""
+        return self.users == 0 and not any(stream.pending for stream in self.streams.values())
+
+    # -- streams and status
+
+    def stream(self, name: str) -> LiveStream:
+        """The stream of this name, made where it is new. Raises EdgeError(stream_limit) for a fifth one."""
+        stream = self.streams.get(name)
+        if stream is None:
+            if len(self.streams) >= MAX_STREAMS:
+                raise EdgeError(STREAM_LIMIT)
+            window = Window(self._parts.settings.window_ms)
+            stream = self.streams[name] = LiveStream(StreamKey(self.session_id, name), Ledger(), window)
+        return stream
+
+    def status(self, name: str = DEFAULT_STREAM) -> IngestStatus:
+        """A stream's counters as of now; those of an empty stream where there is none yet."""
+        stream = self.streams.get(name)
+        ledger = Ledger() if stream is None else stream.ledger
+        return ledger.status(self.session_id, self.created_at)
+
+    # -- the audio lane
+
+    def accept(
+        self,
+        stream: LiveStream,
+        seq: int,
+        timestamp_ms: int,
+        pcm: bytes,
+        *,
+        final: bool = False,
+        on_done: Callable[[Receipt], None] | None = None,
+    ) -> Receipt:
+        """Take one chunk; the receipt is done when it is safe at the node's ack level, or refused.
+
+        Raises EdgeError, with nothing taken, for a seq that the ledger refuses (`seq_too_far`,
+        `stream_ended`,
+        `final_below_held`) and `storage_unavailable` where the journal is full or its queue is.
+        """
+        ledger = stream.ledger
+        standing = ledger.standing(seq, final=final)
+        sha256, identity = identify(pcm, final=final)
+        chunk = Chunk(seq, timestamp_ms, final, pcm, sha256, identity)
+        receipt = Receipt(seq, trio.current_time(), on_done)
+        if standing is Standing.NEW:
+            self._journal_new(stream, chunk, receipt)
+        elif standing is Standing.PENDING:
+            stream.pending[seq].wait_with(chunk, receipt)
+        else:
+            self._start_soon(partial(self._compare_with_held, stream, chunk, receipt))
+        return receipt
+
+    def _journal_new(self, stream: LiveStream, chunk: Chunk, receipt: Receipt) -> None:
+        pending = Pending(chunk.identity, len(chunk.pcm), chunk.final, receipt)
+        at = self._parts.wall_ms()
+        append = Append(stream.key, chunk, at, partial(self._journalled, stream, chunk, pending, at))
+        try:
+            self._append(append)
+        except EdgeError:
+            # Level `memory` promises nothing, so the journal failing stops nothing; /health shows the count.
+            if self._level is not AckLevel.MEMORY:
+                raise
+            self.unjournalled += 1
+        stream.ledger.reserve(chunk.seq, final=chunk.final)
+        stream.pending[chunk.seq] = pending
+        if self._level is AckLevel.MEMORY:
+            stream.show(chunk.seq, chunk.pcm)
+            self._admit(stream, chunk.seq, pending, at)
+
+    def _append(self, append: Append) -> None:
+        try:
+            self._parts.journal.append(append)
+        except (JournalFull, JournalBusy) as error:
+            raise EdgeError(STORAGE_UNAVAILABLE, str(error), fields={"seq": append.chunk.seq}) from error
+
+    def _journalled(
+        self, stream: LiveStream, chunk: Chunk, pending: Pending, at: int, error: Exception | None
+    ) -> None:
+        """The committer's answer: the only place where a chunk goes on, so a cancelled waiter changes
+        nothing.
+        """
+        if error is not None:
+            if self._level is AckLevel.MEMORY:
+                self.unjournalled += 1
+            else:
+                self._give_up(stream, chunk.seq, pending)
+            return
+        self._parts.archive.journalled(stream.key, chunk.seq, at)
+        if self._level is AckLevel.MEMORY:
+            return
+        stream.show(chunk.seq, chunk.pcm)
+        if self._level is AckLevel.JOURNAL:
+            self._admit(stream, chunk.seq, pending, at)
+
+    def _give_up(self, stream: LiveStream, seq: int, pending: Pending) -> None:
+        """The journal closed before the commit: the seq is free again, and its client is told to keep it."""
+        stream.ledger.release(seq)
+        del stream.pending[seq]
+        error = EdgeError(STORAGE_UNAVAILABLE, fields={"seq": seq})
+        for receipt in [pending.receipt, *(receipt for _, receipt in pending.repeats or ())]:
+            receipt.refuse(error)
+        pending.settle()
+
+    def stored(self, name: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """The archive's word that these seqs are in backend and catalog: what ack level `backend` waits
+        for.
+        """
+        stream = self.streams.get(name)
+        if stream is None or self._level is not AckLevel.BACKEND:
+            return
+        at = self._parts.wall_ms()
+        for first, last in ranges:
+            for seq in range(first, last + 1):
+                pending = stream.pending.get(seq)
+                if pending is not None:
+                    self._admit(stream, seq, pending, at)
+
+    def _admit(self, stream: LiveStream, seq: int, pending: Pending, at: int) -> None:
+        stream.ledger.admit(seq, pending.length, final=pending.final, at=at)
+        self.updated_at = at
+        del stream.pending[seq]
+        if not pending.receipt.done:
+            pending.receipt.acknowledge(Outcome.STORED, stream.ledger)
+        for chunk, receipt in pending.repeats or ():
+            self._answer_repeat(stream, chunk, receipt, pending.identity)
+        pending.settle()
+        self._listening.wake(stream.key.stream)
+
+    def _answer_repeat(self, stream: LiveStream, chunk: Chunk, receipt: Receipt, held: bytes) -> None:
+        """Same bytes: a duplicate, counted durably before it is acked. Others: a conflict; what is held
+        stands.
+        """
+        if chunk.identity != held:
+            receipt.refuse(EdgeError(CHUNK_CONFLICT, fields={"seq": chunk.seq}))
+            return
+        at = self._parts.wall_ms()
+        try:
+            self._append(
+                Append(stream.key, chunk, at, partial(self._counted, stream, receipt, at), repeat=True)
+            )
+        except EdgeError as error:
+            receipt.refuse(error)
+
+    def _counted(self, stream: LiveStream, receipt: Receipt, at: int, error: Exception | None) -> None:
+        if error is not None:
+            receipt.refuse(EdgeError(STORAGE_UNAVAILABLE, fields={"seq": receipt.seq}))
+            return
+        stream.ledger.count_duplicate(at)
+        receipt.acknowledge(Outcome.DUPLICATE, stream.ledger)
+
+    async def _compare_with_held(self, stream: LiveStream, chunk: Chunk, receipt: Receipt) -> None:
+        """A repeat of a held chunk: its identity is in the journal or, after the trim, in the catalog."""
+        try:
+            with trio.fail_after(self._parts.settings.storage_timeout):
+                identity = await self._parts.identity(stream.key, chunk.seq)
+        except (
+            Exception
+        ) as error:  # whatever failed below, this chunk's answer is the same: keep it and retry
+            refusal = EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq})
+            refusal.__cause__ = error
+            receipt.refuse(refusal)
+            return
+        # Level `memory` holds chunks that nothing below knows yet; the window's bytes tell as well.
+        if identity is None:
+            pcm = None if stream.closed else stream.window.read(chunk.seq)
+            identity = chunk.identity if pcm is None or pcm == chunk.pcm else b""
+        self._answer_repeat(stream, chunk, receipt, identity)
+
+    def _start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+        if self._nursery is None:
+            raise EdgeError(STORAGE_UNAVAILABLE)
+        self._nursery.start_soon(task)
+
+    # -- the state lane
+
+    @asynccontextmanager
+    async def state_lane(self) -> AsyncIterator[None]:
+        """One at a time, in order of arrival; EdgeError(resolve_busy) where `max_resolves_waiting` wait
+        already.
+        """
+        if self._lane_waiting >= self._parts.settings.max_resolves_waiting:
+            raise EdgeError(RESOLVE_BUSY, retry_after=1)
+        self._lane_waiting += 1
+        try:
+            await self._lane.acquire()
+        finally:
+            self._lane_waiting -= 1
+        try:
+            yield
+        finally:
+            self._lane.release()
+
+    async def settle(self) -> None:
+        """Wait until everything accepted before this call is safe at the ack level (or refused) and heard
+        by the VAD.
+
+        The caller sets the deadline, by cancellation.
+        """
+        for pending in [p for stream in self.streams.values() for p in stream.pending.values()]:
+            await pending.settled()
+        await self._listening.finish()
+
+    # -- events
+
+    def subscribe(self, listener: EventListener) -> Callable[[], None]:
+        """Call `listener` with each batch of events after its commit; the answer ends that."""
+        self._listeners.add(listener)
+        return partial(self._listeners.discard, listener)
+
+    def published(self, events: Sequence[Event]) -> None:
+        """Events were committed: count them, tell who listens."""
+        if events:
+            self.event_count = max(self.event_count, events[-1].seq_no)
+            for listener in tuple(self._listeners):
+                listener(events)
+
+    def vad_positions(self) -> dict[str, VadPosition]:
+        """How far each stream's VAD has come."""
+        return self._listening.positions()

@@ -1,0 +1,84 @@
+"""Who is speaking: the SpeakerInference seam and its HTTP provider (contracts ingest.md, inference.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import httpx
+import trio
+
+from interview_edge.errors import (
+    INFERENCE_FAILED,
+    INFERENCE_NOT_JSON,
+    INFERENCE_STATUS,
+    INFERENCE_TIMEOUT,
+    EdgeError,
+)
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+MAX_SHOWN_BYTES = 2_000  # of a failed answer's body, in our error
+
+
+class SpeakerInference(Protocol):
+    """Somebody's speaker model."""
+
+    async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask `/speaker/resolve` and return the JSON object it answers, verbatim.
+
+        Raises EdgeError: inference_failed, inference_timeout, inference_status, inference_not_json.
+        Cancellation ends the exchange.
+        """
+        ...
+
+
+class HttpSpeakerInference:
+    """The inference API over HTTP. `timeout` (seconds) bounds the whole exchange, reading the body included."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str, *, timeout: float) -> None:
+        self._client = client
+        self._url = url
+        self._timeout = timeout
+
+    async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            with trio.fail_after(self._timeout):
+                status, body = await self._exchange(request)
+        except (trio.TooSlowError, httpx.TimeoutException) as error:
+            raise EdgeError(INFERENCE_TIMEOUT) from error
+        except httpx.HTTPError as error:
+            raise EdgeError(INFERENCE_FAILED, f"{INFERENCE_FAILED.detail}: {type(error).__name__}") from error
+        if not 200 <= status < 300:
+            shown = body[:MAX_SHOWN_BYTES].decode("utf-8", "replace")
+            raise EdgeError(INFERENCE_STATUS, fields={"backend_status": status, "backend_body": shown})
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise EdgeError(INFERENCE_NOT_JSON) from error
+        if not isinstance(answer, dict):
+            raise EdgeError(INFERENCE_NOT_JSON)
+        return answer
+
+    async def _exchange(self, request: Mapping[str, Any]) -> tuple[int, bytes]:
+        async with self._client.stream("POST", self._url, json=request) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise EdgeError(
+                        INFERENCE_FAILED, f"{INFERENCE_FAILED.detail}: answer over {MAX_ANSWER_BYTES} bytes"
+                    )
+            return response.status_code, bytes(body)
+
+
+@asynccontextmanager
+async def open_http_inference(
+    base_url: str, path: str, *, api_key: str | None, timeout: float
+) -> AsyncIterator[HttpSpeakerInference]:
+    """The provider with its connection pool. `api_key` goes out as `x-api-key` and nowhere else."""
+    headers = {"x-api-key": api_key} if api_key else {}
+    # trust_env off: a proxy variable of the machine must not send interviews elsewhere.
+    async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as client:
+        yield HttpSpeakerInference(client, base_url.rstrip("/") + path, timeout=timeout)

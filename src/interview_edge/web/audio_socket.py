@@ -1,0 +1,395 @@
+"""The audio socket: one WebSocket of the chunk dialect on one stream of a session (contract ingest.md,
+WebSocket).
+
+A reader takes frames and hands chunks to the session without waiting for their commits; a writer answers in
+order of
+arrival. Between them stands the outbox: texts, and receipts whose answer isn't known yet. It is bounded:
+beyond
+`max_in_flight` unacked chunks the reader stops, TCP pushes back, and after a deadline the socket closes 1013.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+import attrs
+import structlog
+import trio
+from msgspec import UNSET
+
+from interview_edge.core.keys import chunk_key
+from interview_edge.core.models import Event, Layout, StreamKey
+from interview_edge.errors import (
+    DRAINING,
+    IN_FLIGHT_FULL,
+    INTERNAL,
+    SLOW_READER,
+    STORAGE_UNAVAILABLE,
+    EdgeError,
+    ErrorKind,
+)
+from interview_edge.sessions.finalizer import FinalizeRequest, finalize
+from interview_edge.sessions.live_stream import LiveStream
+from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.receipt import Outcome, Receipt
+from interview_edge.sessions.registry import Registry
+from interview_edge.sessions.session import Session
+from interview_edge.web.peers import Peer
+from interview_edge.wire import chunk_dialect
+from interview_edge.wire.frames import (
+    Ack,
+    ChunkFrame,
+    ClientFrame,
+    Close,
+    Closing,
+    ErrorFrame,
+    EventFrame,
+    Finalize,
+    Finalized,
+    GoingAway,
+    Hello,
+    Ping,
+    Pong,
+    Ready,
+    ServerFrame,
+    Status,
+    StatusReply,
+    StreamStatus,
+    fit_close_reason,
+)
+
+log = structlog.get_logger(__name__)
+
+NORMAL_CLOSURE = 1000
+MAX_ANSWERS_WAITING = 2048  # receipts and texts together: more than any max_in_flight
+EVENTS_WAITING = 1024  # a client that asked for events and leaves so many unread is closed
+
+
+@attrs.frozen
+class Ending:
+    """How the socket is to be closed. `patient`: only after everything accepted was answered."""
+
+    code: int
+    reason: str
+    patient: bool
+
+    @classmethod
+    def of(cls, kind: ErrorKind) -> Ending:
+        return cls(kind.close or NORMAL_CLOSURE, kind.code, patient=kind is DRAINING)
+
+
+class AudioSocket:
+    """One socket, from its acceptance to its close. `run` owns its two tasks."""
+
+    def __init__(self, peer: Peer, key: StreamKey, registry: Registry, parts: NodeParts) -> None:
+        self._peer = peer
+        self._key = key
+        self._registry = registry
+        self._parts = parts
+        self._settings = parts.settings
+        self._session: Session | None = None
+        self._stream: LiveStream | None = None
+        self._unsubscribe: Callable[[], object] | None = None
+        # Answers in order of arrival; one that shows counters is made when its turn comes.
+        self._outbox: deque[Receipt | Callable[[], ServerFrame]] = deque()
+        self._urgent: list[bytes] = []
+        self._in_flight = 0
+        self._changed = trio.Event()
+        self._room = trio.Event()
+        self._closing: Ending | None = None
+        self._reading = trio.CancelScope()
+        self._trouble_since: float | None = None
+        # The key an ack names; with other layouts the object isn't known yet (contract, Keys).
+        self._named = parts.settings.layout is Layout.CHUNKS
+
+    # -- life
+
+    async def run(self) -> None:
+        """Serve the socket until either side closes it. A fault closes 1011 and is logged; nothing acked is
+        lost.
+        """
+        async with AsyncExitStack() as held:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, nursery)
+                    with self._reading:
+                        await self._read(held, nursery)
+                    if self._closing is None:
+                        nursery.cancel_scope.cancel()  # the peer is gone: nobody reads what is left
+            except Exception:  # the boundary: whatever broke, the peer is told 1011 and the node goes on
+                log.exception(
+                    "an audio socket failed", session_id=self._key.session_id, stream=self._key.stream
+                )
+                await self._peer.close(INTERNAL.close or NORMAL_CLOSURE, INTERNAL.code)
+            finally:
+                if self._unsubscribe is not None:
+                    self._unsubscribe()
+                if self._session is not None:
+                    self._session.sockets -= 1
+
+    def leave(self, time_left: float) -> None:
+        """Drain: tell the client where to resume, answer what was accepted, close 1012. `time_left` in
+        seconds.
+        """
+        self._urgent.append(chunk_dialect.encode_utf8(GoingAway(self._next_seq, int(time_left * 1000))))
+        self._end(Ending.of(DRAINING))
+        self._reading.cancel()
+
+    def _end(self, ending: Ending) -> None:
+        """Close once everything before it is sent. The first reason stands."""
+        if self._closing is None:
+            self._closing = ending
+        self._changed.set()
+
+    # -- reading
+
+    async def _read(self, held: AsyncExitStack, nursery: trio.Nursery) -> None:
+        while messages := await self._peer.receive():
+            for text, data in messages:
+                await self._take(text, data, held, nursery)
+                if self._closing is not None:
+                    return
+
+    async def _take(self, text: bool, data: bytes, held: AsyncExitStack, nursery: trio.Nursery) -> None:
+        """One message: decoded and carried out, or answered with its error."""
+        try:
+            if text:
+                frame = chunk_dialect.decode_text(data, session_id=self._key.session_id)
+            else:
+                frame = chunk_dialect.decode_binary(data)
+            if type(frame) is ChunkFrame:
+                await self._take_chunk(frame, held)
+            else:
+                await self._answer(frame, held, nursery)
+            if len(self._urgent) + len(self._outbox) >= MAX_ANSWERS_WAITING:
+                await self._wait_for_room(SLOW_READER)
+        except EdgeError as error:
+            self._refuse(error)
+
+    async def _take_chunk(self, frame: ChunkFrame, held: AsyncExitStack) -> None:
+        stream = self._stream or await self._open(held)
+        if self._in_flight >= self._settings.max_in_flight:
+            await self._wait_for_room(IN_FLIGHT_FULL)
+        receipt = self._live.accept(
+            stream, frame.seq, frame.timestamp_ms, frame.pcm, final=frame.final, on_done=self._on_done
+        )
+        self._in_flight += 1
+        self._outbox.append(receipt)
+        if receipt.done:
+            self._changed.set()
+
+    async def _open(self, held: AsyncExitStack) -> LiveStream:
+        """Open the session with the first frame that needs it; it stays held until the socket ends."""
+        if self._session is None:
+            self._session = await held.enter_async_context(self._registry.use(self._key.session_id))
+            self._session.sockets += 1
+        if self._stream is None:
+            self._stream = self._session.stream(self._key.stream)
+        return self._stream
+
+    async def _wait_for_room(self, otherwise: ErrorKind) -> None:
+        """Stop reading until the outbox has drained a little; after the deadline the socket closes."""
+        with trio.move_on_after(self._settings.in_flight_timeout) as waiting:
+            while (
+                self._in_flight >= self._settings.max_in_flight
+                or len(self._urgent) + len(self._outbox) >= MAX_ANSWERS_WAITING
+            ):
+                self._room = trio.Event()
+                await self._room.wait()
+        if waiting.cancelled_caught:
+            raise EdgeError(otherwise)
+
+    async def _answer(self, frame: ClientFrame, held: AsyncExitStack, nursery: trio.Nursery) -> None:
+        match frame:
+            case Ping():
+                # Ahead of the acks: a client that asks whether we live must not wait for the disk.
+                self._urgent.append(chunk_dialect.encode_utf8(Pong(self._parts.wall_ms())))
+                self._changed.set()
+            case Close():
+                closing = Closing.of(frame)
+                self._reply(partial(_same, closing))
+                self._end(Ending(NORMAL_CLOSURE, closing.reason, patient=True))
+            case Hello():
+                await self._open(held)
+                self._greet(frame)
+            case Status():
+                await self._open(held)
+                self._reply(self._status)
+            case Finalize():
+                await self._open(held)
+                nursery.start_soon(self._finalize, frame)
+
+    # -- answering
+
+    def _reply(self, make: Callable[[], ServerFrame]) -> None:
+        self._outbox.append(make)
+        self._changed.set()
+
+    def _refuse(self, error: EdgeError) -> None:
+        """Answer with the error in its turn; one that ends the socket goes ahead of what may never be
+        answered.
+        """
+        if error.kind.close is None or error.kind is STORAGE_UNAVAILABLE:
+            self._reply(partial(_same, ErrorFrame.of(error)))
+            if error.kind is STORAGE_UNAVAILABLE:
+                self._note_trouble()
+        else:
+            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(error)))
+            self._end(Ending.of(error.kind))
+
+    def _greet(self, hello: Hello) -> None:
+        if hello.events and self._unsubscribe is None:
+            self._unsubscribe = self._live.subscribe(self._tell)
+        self._reply(self._ready)
+
+    @property
+    def _live(self) -> Session:
+        if self._session is None:
+            raise RuntimeError("no frame has opened the session yet")
+        return self._session
+
+    def _ready(self) -> Ready:
+        status = self._live.status(self._key.stream)
+        return Ready(
+            session_id=self._key.session_id,
+            ingest=StreamStatus.of(status),
+            next_seq=self._next_seq,
+            missing=status.missing,
+            missing_truncated=status.missing_truncated or UNSET,
+            max_in_flight=self._settings.max_in_flight,
+            ack=self._settings.ack.value,
+            epoch=self._live.epoch,
+        )
+
+    def _status(self) -> StatusReply:
+        return StatusReply.of(self._live.status(self._key.stream))
+
+    @property
+    def _next_seq(self) -> int:
+        return 1 if self._stream is None else self._stream.ledger.next_seq
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """The session's committed events, for a client that asked; one that doesn't read them is closed."""
+        if len(self._outbox) + len(events) > EVENTS_WAITING:
+            self._end(Ending.of(SLOW_READER))
+            return
+        for event in events:
+            frame = EventFrame(event.to_wire())
+            self._reply(partial(_same, frame))
+
+    async def _finalize(self, frame: Finalize) -> None:
+        """Finalize beside the reading: chunks and pings go on meanwhile."""
+        stream = self._key.stream
+        ends = {} if frame.last_seq is None else {stream: frame.last_seq}
+        try:
+            result = await finalize(self._live, FinalizeRequest(frame.metadata, ends), self._parts)
+        except EdgeError as error:
+            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(error)))
+        else:
+            answer = result.answer["answer"]
+            missing = answer["missing_by_stream"].get(stream, [])
+            self._urgent.append(
+                chunk_dialect.encode_utf8(Finalized(result.result_key, answer["complete"], missing))
+            )
+        self._changed.set()
+
+    # -- writing
+
+    def _on_done(self, receipt: Receipt) -> None:
+        """A receipt's answer is known: called for a whole batch in one go, so one write carries its acks."""
+        self._changed.set()
+
+    async def _write(self, nursery: trio.Nursery) -> None:
+        """Send what is ready, in order; watch over what isn't; close when that is due."""
+        while True:
+            texts = self._ready_texts()
+            if texts:
+                await self._peer.send(texts)
+            elif self._closing is not None and not self._awaits_answers(self._closing):
+                await self._peer.close(self._closing.code, fit_close_reason(self._closing.reason))
+                nursery.cancel_scope.cancel()
+                return
+            else:
+                await self._wait_for_change()
+
+    def _awaits_answers(self, ending: Ending) -> bool:
+        return bool(self._outbox) and ending.patient and self._trouble_since is None
+
+    def _ready_texts(self) -> list[bytes]:
+        """Take everything that can be sent now: urgent answers, and the outbox up to the first open
+        receipt.
+        """
+        self._changed = trio.Event()
+        texts, self._urgent = self._urgent, []
+        outbox = self._outbox
+        while outbox:
+            head = outbox[0]
+            if isinstance(head, Receipt):
+                if not head.done:
+                    break
+                self._in_flight -= 1
+                texts.append(chunk_dialect.encode_utf8(self._answer_to(head)))
+            else:
+                texts.append(chunk_dialect.encode_utf8(head()))
+            outbox.popleft()
+        if texts:
+            self._room.set()
+        return texts
+
+    def _answer_to(self, receipt: Receipt) -> Ack | ErrorFrame:
+        if receipt.error is not None:
+            if receipt.error.kind is STORAGE_UNAVAILABLE:
+                self._note_trouble()
+            return ErrorFrame.of(receipt.error)
+        self._trouble_since = None
+        stored = receipt.outcome is Outcome.STORED
+        return Ack(
+            receipt.seq,
+            "stored" if stored else "duplicate",
+            receipt.last_seq,
+            receipt.missing_count,
+            receipt.duplicate_count,
+            receipt.next_seq,
+            chunk_key(self._key, receipt.seq) if stored and self._named else UNSET,
+        )
+
+    # -- trouble with the store
+
+    def _note_trouble(self) -> None:
+        if self._trouble_since is None:
+            self._trouble_since = trio.current_time()
+
+    async def _wait_for_change(self) -> None:
+        """Wait for an answer to become ready. Acks that stay out are announced as `storage_unavailable`
+        after half
+        of `storage_timeout`; after the whole of it the socket closes 1013. The client keeps what is not
+        acked.
+        """
+        now = trio.current_time()
+        timeout = self._settings.storage_timeout
+        deadline = math.inf
+        if self._outbox and isinstance(head := self._outbox[0], Receipt):
+            deadline = head.accepted_at + timeout / 2
+            if now >= deadline and self._trouble_since is None:
+                self._trouble_since = head.accepted_at
+                self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(_unavailable(head.seq))))
+                return
+        if self._trouble_since is not None and self._closing is None:
+            deadline = self._trouble_since + timeout
+            if now >= deadline:
+                self._end(Ending.of(STORAGE_UNAVAILABLE))
+                return
+        with trio.move_on_at(deadline):
+            await self._changed.wait()
+
+
+def _unavailable(seq: int) -> EdgeError:
+    return EdgeError(STORAGE_UNAVAILABLE, fields={"seq": seq})
+
+
+def _same(frame: ServerFrame) -> ServerFrame:
+    return frame

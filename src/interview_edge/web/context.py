@@ -1,0 +1,56 @@
+"""What the web room works with: the node's sessions, its parts, and the sockets that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import attrs
+import trio
+
+from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.registry import Registry
+from interview_edge.web.audio_socket import AudioSocket
+
+
+class OpenSockets:
+    """The audio sockets that are open on this node: for drain, /health and the limit."""
+
+    def __init__(self) -> None:
+        self._sockets: set[AudioSocket] = set()
+        self._none_left = trio.Event()
+
+    @contextmanager
+    def hold(self, socket: AudioSocket) -> Iterator[None]:
+        """Count a socket for the block."""
+        self._sockets.add(socket)
+        try:
+            yield
+        finally:
+            self._sockets.discard(socket)
+            if not self._sockets:
+                self._none_left.set()
+
+    def leave_all(self, time_left: float) -> None:
+        """Tell every client to reconnect elsewhere; each socket closes once its chunks are answered."""
+        for socket in tuple(self._sockets):
+            socket.leave(time_left)
+
+    async def all_gone(self) -> None:
+        """Wait until no socket is open."""
+        while self._sockets:
+            self._none_left = trio.Event()
+            await self._none_left.wait()
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+
+@attrs.frozen
+class WebContext:
+    """One node, as its routes see it. `version` is the package's."""
+
+    parts: NodeParts
+    registry: Registry
+    sockets: OpenSockets
+    version: str
