@@ -86,6 +86,14 @@ def test_a_restart_with_other_frames_keeps_the_positions() -> None:
     assert ended == [SpeechEnded(1, 85 * FRAME, 120 * FRAME + 4 * 480, "silence")]
 
 
+def test_a_restart_keeps_the_next_utterance_off_the_one_before() -> None:
+    rules = attrs.evolve(RULES, pre_roll_ms=1000)
+    tracker = UtteranceTracker(rules)
+    tracker.hear(voiced(20) + bytes(25))
+    resumed = UtteranceTracker.restore(tracker.snapshot(), rules)
+    assert resumed.hear(voiced(20)) == [SpeechStarted(2, 25 * FRAME)]
+
+
 def test_a_day_of_silence_takes_no_time() -> None:
     tracker = UtteranceTracker()
     tracker.hear(voiced(20))

@@ -59,6 +59,16 @@ def test_no_flac_of_half_a_sample_or_none(pcm: bytes) -> None:
         encode_flac(pcm)
 
 
+@pytest.mark.parametrize("at", [0, 111, 5_000, -5])
+def test_a_flac_with_a_flipped_bit_is_refused(at: int) -> None:
+    flac = bytearray(
+        encode_flac(np.random.default_rng(1).integers(-300, 300, 16_000).astype("<i2").tobytes())
+    )
+    flac[at] ^= 0x10
+    with pytest.raises(ValueError, match="damaged FLAC"):
+        decode_flac(bytes(flac))
+
+
 @pytest.mark.parametrize("kept", [0, 10, 42, 100, 5_000, -1])
 def test_a_cut_flac_is_refused(kept: int) -> None:
     noise = np.random.default_rng(1).integers(-3000, 3000, 160_000).astype("<i2").tobytes()

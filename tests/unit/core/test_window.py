@@ -75,6 +75,15 @@ def test_a_short_final_second_ends_where_its_audio_ends() -> None:
     window.close()
 
 
+def test_a_short_second_is_followed_by_zeros_not_by_the_lap_before() -> None:
+    window = Window(2000)
+    window.write(1, ONE)
+    window.write(3, TWO[:320])
+    window.write(4, THREE)
+    assert window.read_last(2000) == TWO[:320] + bytes(CHUNK_BYTES - 320) + THREE
+    window.close()
+
+
 def test_read_last_counts_back_from_end_seq() -> None:
     window = Window(3000)
     for seq, pcm in ((1, ONE), (2, TWO), (3, THREE)):
