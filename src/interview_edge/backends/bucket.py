@@ -73,7 +73,11 @@ class S3Backend:
                 obstore.put(
                     self._store, path, bytes(data), attributes=attributes, mode=mode, use_multipart=False
                 )
-            except AlreadyExistsError:
+            except AlreadyExistsError as error:
+                # 412 says that it is there. 409 only that another put is under way, which may yet fail:
+                # obstore has one exception for both.
+                if _status(error) != 412:
+                    raise
                 return False
             return True
 
@@ -265,11 +269,13 @@ def _mapped(error: Exception, key: str | None) -> Exception:
         return BackendRefused(f"S3 refused the credentials or their rights ({said})")
     if isinstance(error, InvalidPathError | NotSupportedError | ValueError):
         return BackendRefused(f"S3 can't be asked for this ({said})")
+    if status == 507:
+        return BackendRefused(f"S3 has no space left ({said})")
     if code == "NoSuchBucket":
         return BackendRefused("S3 has no such bucket")
     if "redirect" in str(error).lower():
         return BackendRefused("S3 redirects: the bucket is in another region; set region in the storage URL")
-    # 408, 425, 429: come back later. 409: a conflicting conditional write is under way.
+    # 408, 425, 429: come back later. 409: a conflicting write is under way.
     if status is not None and 400 <= status < 500 and status not in (408, 409, 425, 429):
         return BackendRefused(f"S3 refused ({said})")
     return BackendUnavailable(f"S3 can't be reached or is overloaded ({said})")
