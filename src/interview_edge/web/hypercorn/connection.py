@@ -88,6 +88,7 @@ class Connection(TCPServer):
             await self.idle_task.restart(tasks, self._idle_timeout)
             with self._reader:
                 await self._read_data()
+            self._closing = True
             await self.idle_task.stop()
             await self.protocol.handle(Closed())
 
@@ -154,7 +155,7 @@ class Connection(TCPServer):
         elif isinstance(event, Closed):
             await self._finish()
         elif isinstance(event, Updated):
-            if event.idle:
+            if event.idle and not self._closing:
                 await self.idle_task.restart(self._task_group, self._idle_timeout)
             else:
                 await self.idle_task.stop()

@@ -45,8 +45,7 @@ class Inbox(Generic[T]):
 
         Not a checkpoint while items are there: a taker that loops runs dry, as the putter is another task.
         """
-        while not self._items and not self._ended:
-            await self._changed.park()
+        await self._wait_for_items()
         taken = [item for item, _ in self._items]
         self._items.clear()
         self._held = 0
@@ -54,15 +53,21 @@ class Inbox(Generic[T]):
         return taken
 
     async def take(self) -> T | None:
-        """The next item, None after the end. Like `take_all`, a checkpoint only when it has to wait."""
-        while not self._items and not self._ended:
-            await self._changed.park()
+        """The next item, None after the end. A checkpoint where `take_all` is one."""
+        await self._wait_for_items()
         if not self._items:
             return None
         item, charged = self._items.popleft()
         self._held -= charged
         self._changed.unpark_all()
         return item
+
+    async def _wait_for_items(self) -> None:
+        while not self._items:
+            if self._ended:
+                await trio.lowlevel.checkpoint()  # a taker that loops on past the end mustn't stop the world
+                return
+            await self._changed.park()
 
     def end(self) -> None:
         """No more input will come; what is there can still be taken. Never waits."""

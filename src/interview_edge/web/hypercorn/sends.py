@@ -43,6 +43,7 @@ class Sender:
                     self.reset()
                     return False
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await trio.lowlevel.checkpoint()  # a closed stream raises without one
             return False
         finally:
             self._lock.release()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
+import trio
 from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WebsocketBuffer, WSStream
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, WebsocketAcceptEvent
@@ -167,6 +168,8 @@ class WebSocketStream(WSStream):
         """See `Frames.send_text`."""
         if self._may_send():
             await self._write(text_frames(payloads))
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
         # Hypercorn takes permessage-deflate from whoever offers it, without a bound on what it inflates to
@@ -181,7 +184,9 @@ class WebSocketStream(WSStream):
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         """ASGI's `send`; None when the application has ended."""
-        if message is None and self.state is ASGIWebsocketState.CONNECTED and not self.closed:
+        if self.closed:
+            await trio.lowlevel.checkpoint()  # else an application that sends in a loop would stop the world
+        elif message is None and self.state is ASGIWebsocketState.CONNECTED:
             draining = self.context.terminated.is_set()
             await self.fail(CloseReason.SERVICE_RESTART if draining else CloseReason.INTERNAL_ERROR)
         elif message is not None and message["type"] == "websocket.send" and self._may_send():

@@ -1,0 +1,167 @@
+"""A real server in the test's nursery, and raw clients.
+
+With HYPERCORN_STOCK=1 the server is Hypercorn as it comes: every test of a mend must then go red.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+import h11
+import hypercorn.trio
+import pytest
+import trio
+from hypercorn.config import Config
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection, Event, Ping
+
+from interview_edge.web.hypercorn import ServerLimits, serve
+
+STOCK = os.environ.get("HYPERCORN_STOCK") == "1"
+UPGRADE = (
+    b"GET %s HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n"
+)
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@attrs.define
+class Client:
+    """A TCP client that speaks as much HTTP and WebSocket as a test asks for, valid or not."""
+
+    stream: trio.SocketStream
+    connection: Connection = attrs.Factory(lambda: Connection(ConnectionType.CLIENT))
+    _waiting: list[Event] = attrs.Factory(list)
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def send_event(self, event: Event) -> None:
+        await self.send(self.connection.send(event))
+
+    async def head(self) -> bytes:
+        """An answer's head; what comes after it goes to the WebSocket."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            more = await self.stream.receive_some(1000)
+            assert more, f"closed after {data!r}"
+            data += more
+        head, _, rest = data.partition(b"\r\n\r\n")
+        self.connection.receive_data(rest)
+        self._waiting += self.connection.events()
+        return head
+
+    async def upgrade(self, path: bytes = b"/", headers: bytes = b"") -> bytes:
+        await self.send(UPGRADE % (path, headers))
+        return await self.head()
+
+    async def event(self) -> Event:
+        """The next event of the WebSocket; AssertionError at the end of the stream."""
+        while not self._waiting:
+            data = await self.stream.receive_some(65536)
+            assert data, "the server closed without saying why"
+            self.connection.receive_data(data)
+            self._waiting += self.connection.events()
+        return self._waiting.pop(0)
+
+    async def close_code(self) -> int:
+        """The code of the server's close frame; pings before it are not answered."""
+        while not isinstance(event := await self.event(), CloseConnection):
+            assert isinstance(event, Ping), event
+        return int(event.code)
+
+    async def rest(self) -> bytes:
+        """Everything until the server's end of the stream."""
+        return b"".join([data async for data in self.stream])
+
+
+@attrs.define
+class Server:
+    """A running server. `shutdown` starts its drain; `done` is set when it has ended."""
+
+    port: int
+    shutdown: trio.Event
+    done: trio.Event
+
+    @asynccontextmanager
+    async def client(self, *, send_buffer: int | None = None) -> AsyncIterator[Client]:
+        with trio.socket.socket() as sock:
+            if send_buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+            await sock.connect(("127.0.0.1", self.port))
+            yield Client(trio.SocketStream(sock))
+
+
+async def _serve_stock(
+    app: App, limits: ServerLimits, sockets: list[socket.socket], shutdown: trio.Event, task_status: Any
+) -> None:
+    """Hypercorn with the settings that come nearest to `limits`."""
+    config = Config()
+    config.bind = [f"fd://{sockets[0].fileno()}"]
+    config.graceful_timeout = limits.graceful_timeout
+    config.keep_alive_timeout = limits.keep_alive
+    config.websocket_max_message_size = limits.max_frame_bytes
+    config.websocket_ping_interval = limits.ping_interval
+    await hypercorn.trio.serve(app, config, shutdown_trigger=shutdown.wait, task_status=task_status)
+
+
+@asynccontextmanager
+async def serving(app: App, *, receive_buffer: int | None = None, **limits: Any) -> AsyncIterator[Server]:
+    """Serve `app` for the block; leaving it drains the server and waits for its end, 5 s at most."""
+    known = ServerLimits(**{"graceful_timeout": 1.0, "linger": 0.2, **limits})
+    sock = socket.create_server(("127.0.0.1", 0))
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # accepted sockets inherit it
+    shutdown, done = trio.Event(), trio.Event()
+
+    async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+        if STOCK:
+            await _serve_stock(app, known, [sock], shutdown, task_status)
+        else:
+            await serve(
+                app, sockets=[sock], limits=known, shutdown_trigger=shutdown.wait, task_status=task_status
+            )
+        done.set()
+
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run)
+            try:
+                yield Server(sock.getsockname()[1], shutdown, done)
+                shutdown.set()
+                with trio.fail_after(5):
+                    await done.wait()
+            finally:
+                sock.close()
+                nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def start() -> Any:
+    """`async with start(app, **limits) as server`."""
+    return serving
+
+
+def parse_answer(data: bytes) -> tuple[int, bytes]:
+    """(status, body) of one complete HTTP answer."""
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="GET", target="/", headers=[("host", "test")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(data)
+    client.receive_data(b"")
+    head = client.next_event()
+    assert isinstance(head, h11.Response), data
+    body = b""
+    while isinstance(event := client.next_event(), h11.Data):
+        body += event.data
+    return head.status_code, body
+
+
+__all__ = ["App", "Client", "Server", "parse_answer", "partial", "serving"]
