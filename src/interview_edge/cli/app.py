@@ -1,0 +1,203 @@
+"""The command line: arguments in, one function of another module called, an exit status out.
+
+0 is success, 1 that the work failed, 2 that the command line or the settings are wrong. Commands import what
+they need when they run: `--help` shouldn't wait for a server to load.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import attrs
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from interview_edge.cli.loopback import require_loopback
+from interview_edge.cli.settings_sources import CONFIG_VARIABLE, TomlSource, load_settings
+from interview_edge.settings import Settings, SettingsError
+
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130
+
+app = App(
+    name="interview-edge",
+    help="Takes live interview audio and never loses an acknowledged second of it.",
+    version=version("interview-edge"),
+    backend="trio",
+    result_action="return_value",
+)
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+@Parameter(name="*")
+@attrs.frozen(kw_only=True)
+class StartFlags:
+    """What `serve` and `doctor` take. Settings that have no flag come from the environment or the file."""
+
+    host: Annotated[str | None, Parameter(help="Address to listen on; until there are keys, loopback.")] = (
+        None
+    )
+    port: Annotated[int | None, Parameter(help="Port to listen on; 0 is any free one.")] = None
+    data_dir: Annotated[Path | None, Parameter(help="Folder of the journal, catalog and local objects.")] = (
+        None
+    )
+    storage: Annotated[
+        str | None, Parameter(help="Object store: file:///dir, s3://bucket?..., r2://account/bucket.")
+    ] = None
+    catalog: Annotated[str | None, Parameter(help="Catalog: sqlite:///path.")] = None
+    ack: Annotated[
+        Literal["journal", "backend", "memory"] | None, Parameter(help="What an acknowledgement promises.")
+    ] = None
+    config: Annotated[Path | None, Parameter(help="TOML file with settings; also EDGE_CONFIG.")] = None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Ends the process with the command's exit status."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own); answers the exit status.
+
+    Raises SystemExit where cyclopts ends it: 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    try:
+        return int(app(arguments) or 0)
+    except SettingsError as error:
+        _complain(f"settings: {error}")
+        return MISUSED
+    except BaseExceptionGroup as group:
+        if group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C as nurseries pass it on
+            return INTERRUPTED
+        raise
+
+
+def load(flags: StartFlags | None) -> Settings:
+    """The settings of this process: flags, environment, and the file that --config or EDGE_CONFIG names."""
+    given = attrs.asdict(flags) if flags else {}
+    by_flag, by_variable = given.pop("config", None), os.environ.get(CONFIG_VARIABLE)
+    toml = None
+    if path := by_flag or (Path(by_variable) if by_variable else None):
+        try:
+            toml = TomlSource(str(path), path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            source = "--config" if by_flag else CONFIG_VARIABLE
+            raise SettingsError(f"{source}: can't read {path}: {error}") from None
+    return load_settings(given, os.environ, toml)
+
+
+def _complain(text: str) -> None:
+    print(f"interview-edge: {text}", file=sys.stderr)
+
+
+def _fresh_id(prefix: str) -> str:
+    return f"{prefix}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+@app.command
+async def serve(*, flags: StartFlags | None = None) -> int:
+    """Run the server until SIGTERM or Ctrl-C, then drain. Prints the URL it listens on.
+
+    Each flag also has a variable (--data-dir is EDGE_DATA_DIR) and a key in the TOML file (data_dir), as have
+    all other settings. A flag wins over a variable, a variable over the file.
+    """
+    settings = load(flags)
+    require_loopback(settings)
+    from interview_edge.cli.serve import serve_until_stopped
+
+    return await serve_until_stopped(settings, _complain)
+
+
+@app.command
+async def doctor(*, flags: StartFlags | None = None) -> int:
+    """Check what a start with these settings would need, say what is wrong and how to mend it.
+
+    Takes serve's flags. Fails if a check fails; warnings don't count.
+    """
+    from interview_edge.cli.doctor import Verdict, examine, render
+
+    findings = await examine(load(flags))
+    render(findings, Console())
+    return FAILED if any(item.verdict is Verdict.FAILED for item in findings) else 0
+
+
+@app.command
+async def smoke(
+    *,
+    base_http: Annotated[str, Parameter(help="Base URL of the HTTP routes.")] = DEFAULT_URL,
+    base_ws: Annotated[str | None, Parameter(help="Base URL of the sockets; default: --base-http's.")] = None,
+    session_id: Annotated[str | None, Parameter(help="Session to use; default: a new one.")] = None,
+    chunks: Annotated[int, Parameter(help="How many one-second tones to send.")] = 3,
+) -> int:
+    """Send tones to a running server; check its acks, its counts and the session's state.
+
+    The last line is JSON: ok, session_id and the counts, or the error.
+    """
+    if chunks < 1:
+        _complain("--chunks must be at least 1")
+        return MISUSED
+    from interview_edge.cli.smoke import smoke as run_smoke
+
+    return await run_smoke(
+        base_http,
+        base_ws or base_http,
+        session_id or _fresh_id("smoke"),
+        chunks,
+        lambda text: print(text, flush=True),
+    )
+
+
+@app.command
+async def send(
+    file: Annotated[str, Parameter(help="Audio file, or - for standard input (WAV, or with --raw PCM).")],
+    /,
+    *,
+    url: Annotated[str, Parameter(help="Base URL of the server.")] = DEFAULT_URL,
+    session_id: Annotated[str | None, Parameter(help="Session to send to; default: a new one.")] = None,
+    stream: Annotated[str, Parameter(help="Audio channel: mixed, teacher, students...")] = "mixed",
+    speed: Annotated[str, Parameter(help="Times real time, or max.")] = "1",
+    raw: Annotated[bool, Parameter(help="Standard input is 16 kHz mono s16le.", negative="")] = False,
+    finalize: Annotated[bool, Parameter(help="Finalize the session at the end.", negative="")] = False,
+) -> int:
+    """Stream a recording into a session, in real time, of any format, sample rate and channels.
+
+    Rides out cuts and restarts by itself. Sent again to the same --session-id after an interruption, a file
+    goes on where the server's copy ends.
+    """
+    from interview_edge.cli.send import parse_speed, send_file
+
+    try:
+        factor = parse_speed(speed)
+    except ValueError:
+        _complain(f"--speed must be a number above 0, or max, got {speed!r}")
+        return MISUSED
+    if raw and file != "-":
+        _complain("--raw is for standard input: send - --raw")
+        return MISUSED
+    session = session_id or _fresh_id("stdin" if file == "-" else Path(file).stem[:100] or "audio")
+    return await send_file(
+        file,
+        url=url,
+        session_id=session,
+        stream=stream,
+        speed=factor,
+        raw=raw,
+        finalize=finalize,
+        complain=_complain,
+    )
+
+
+@app.command
+async def demo() -> int:
+    """Stream real speech through a server of its own, with a gap on the way; show that nothing is lost."""
+    from interview_edge.cli.demo import demonstrate
+
+    return await demonstrate(Console(), _complain)

@@ -1,0 +1,39 @@
+"""`interview-edge serve`: logs set up, the server run, and what keeps it from starting said in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from interview_edge.app import run_server
+from interview_edge.backends import BackendError
+from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.journal import JournalError
+from interview_edge.logs import configure_logs
+from interview_edge.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+async def serve_until_stopped(settings: Settings, complain: Callable[[str], None]) -> int:
+    """Serve until a signal ends it; answers the exit status. Raises SettingsError."""
+    configure_logs(settings)
+    if settings.auto_cleanup:
+        log.info("audio is deleted by age", max_age_days=settings.max_age_days)
+    else:
+        log.info("audio is kept until it is deleted by hand (auto_cleanup is off)")
+
+    def show(urls: Sequence[str]) -> None:
+        for url in urls:
+            print(f"interview-edge listens on {url}", flush=True)
+
+    try:
+        await run_server(settings, on_started=show)
+    except (BackendError, CatalogUnavailable, JournalError) as error:
+        complain(str(error))
+        return 1
+    except OSError as error:
+        complain(f"{error} (interview-edge doctor says more)")
+        return 1
+    return 0
