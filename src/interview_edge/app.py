@@ -24,11 +24,11 @@ from interview_edge.archive.deletion import resume_deletions
 from interview_edge.archive.policy import ArchivePolicy
 from interview_edge.archive.reader import AudioReader
 from interview_edge.backends import open_backend
-from interview_edge.backends.protocol import BackendError, StorageBackend
+from interview_edge.backends.protocol import StorageBackend
 from interview_edge.catalog import open_catalog
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.models import AckLevel
-from interview_edge.journal import JournalError, open_journal
+from interview_edge.journal import open_journal
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
@@ -168,21 +168,14 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
 
 
 async def _finish_deletions(parts: NodeParts) -> None:
-    """Go on with the deletions that a crash or an outage cut off, until none is left."""
-    while True:
-        try:
-            with trio.fail_after(parts.settings.upload_timeout):
-                await resume_deletions(
-                    journal=parts.journal,
-                    catalog=parts.catalog,
-                    backend=parts.backend,
-                    archive=parts.archive,
-                    at=parts.wall_ms(),
-                )
-            return
-        except (CatalogUnavailable, JournalError, BackendError, trio.TooSlowError) as error:
-            log.warning("deletions wait", error=str(error))
-        await trio.sleep(parts.settings.retry_max)
+    await resume_deletions(
+        journal=parts.journal,
+        catalog=parts.catalog,
+        backend=parts.backend,
+        archive=parts.archive,
+        now_ms=parts.wall_ms,
+        retry_interval=parts.settings.retry_max,
+    )
 
 
 async def _housekeeping(parts: NodeParts) -> None:

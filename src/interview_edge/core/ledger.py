@@ -122,7 +122,7 @@ class Ledger:
         if self._pending_final == seq:
             self._pending_final = None
 
-    def admit(self, seq: int, length: int = CHUNK_BYTES, *, final: bool = False, at: int = 0) -> bool:
+    def admit(self, seq: int, length: int = CHUNK_BYTES, *, final: bool = False, at: int) -> bool:
         """The bytes of `seq` are safe: hold it. Answers False, changing nothing, where it was held before."""
         self.release(seq)
         if not self._held.add(seq):

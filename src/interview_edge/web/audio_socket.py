@@ -115,11 +115,11 @@ class AudioSocket:
         async with AsyncExitStack() as held:
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write, nursery)
+                    nursery.start_soon(self._write)
                     with self._reading:
                         await self._read(held, nursery)
-                    if self._closing is None:
-                        nursery.cancel_scope.cancel()  # the peer is gone: nobody reads what is left
+                    nursery.cancel_scope.deadline = self._last_moment()
+                await self._close()
             except Exception:  # the boundary: whatever broke, the peer is told 1011 and the node goes on
                 log.exception(
                     "an audio socket failed", session_id=self._key.session_id, stream=self._key.stream
@@ -130,6 +130,19 @@ class AudioSocket:
                     self._unsubscribe()
                 if self._session is not None:
                     self._session.sockets -= 1
+
+    def _last_moment(self) -> float:
+        """How long the writer may go on after the reading has ended: not at all when the peer is gone."""
+        if self._closing is None:
+            return -math.inf
+        patience = self._settings.storage_timeout if self._closing.patient else 0
+        return trio.current_time() + patience + self._settings.send_timeout
+
+    async def _close(self) -> None:
+        """Close the WebSocket with the reason that stands, once."""
+        ending, self._closing = self._closing, None
+        if ending is not None:
+            await self._peer.close(ending.code, fit_close_reason(ending.reason))
 
     def leave(self, time_left: float) -> None:
         """Drain: tell the client where to resume, answer what was accepted, close 1012. `time_left` in
@@ -157,6 +170,8 @@ class AudioSocket:
     async def _take(self, text: bool, data: bytes, held: AsyncExitStack, nursery: trio.Nursery) -> None:
         """One message: decoded and carried out, or answered with its error."""
         try:
+            if len(self._urgent) + len(self._outbox) >= MAX_ANSWERS_WAITING:
+                await self._wait_for_room(SLOW_READER)
             if text:
                 frame = chunk_dialect.decode_text(data, session_id=self._key.session_id)
             else:
@@ -165,8 +180,6 @@ class AudioSocket:
                 await self._take_chunk(frame, held)
             else:
                 await self._answer(frame, held, nursery)
-            if len(self._urgent) + len(self._outbox) >= MAX_ANSWERS_WAITING:
-                await self._wait_for_room(SLOW_READER)
         except EdgeError as error:
             self._refuse(error)
 
@@ -303,15 +316,14 @@ class AudioSocket:
         """A receipt's answer is known: called for a whole batch in one go, so one write carries its acks."""
         self._changed.set()
 
-    async def _write(self, nursery: trio.Nursery) -> None:
-        """Send what is ready, in order; watch over what isn't; close when that is due."""
+    async def _write(self) -> None:
+        """Send what is ready, in order; watch over what isn't; end when the socket is to be closed."""
         while True:
             texts = self._ready_texts()
             if texts:
                 await self._peer.send(texts)
             elif self._closing is not None and not self._awaits_answers(self._closing):
-                await self._peer.close(self._closing.code, fit_close_reason(self._closing.reason))
-                nursery.cancel_scope.cancel()
+                self._reading.cancel()
                 return
             else:
                 await self._wait_for_change()
@@ -371,7 +383,8 @@ class AudioSocket:
         """
         now = trio.current_time()
         timeout = self._settings.storage_timeout
-        deadline = math.inf
+        # A chunk that comes while nothing else happens wakes nobody: look for it now and then.
+        deadline = now + timeout / 2
         if self._outbox and isinstance(head := self._outbox[0], Receipt):
             deadline = head.accepted_at + timeout / 2
             if now >= deadline and self._trouble_since is None:

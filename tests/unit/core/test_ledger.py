@@ -51,7 +51,7 @@ def test_a_late_chunk_fills_its_gap() -> None:
     ledger = held(1, 2, 4)
     assert (ledger.next_seq, ledger.missing_count, ledger.missing()) == (3, 1, (((3, 3),), False))
     assert ledger.standing(3) is Standing.NEW
-    ledger.admit(3)
+    ledger.admit(3, at=1)
     assert (ledger.next_seq, ledger.missing_count, ledger.missing()) == (5, 0, ((), False))
 
 
@@ -98,7 +98,7 @@ def test_missing_lists_a_thousand_ranges_and_says_that_there_are_more() -> None:
     ledger = held(*range(2, 2 * MAX_MISSING_LISTED + 2, 2))
     assert len(ledger.missing()[0]) == MAX_MISSING_LISTED
     assert ledger.missing()[1] is False
-    ledger.admit(2 * MAX_MISSING_LISTED + 2)
+    ledger.admit(2 * MAX_MISSING_LISTED + 2, at=1)
     missing, truncated = ledger.missing()
     assert (len(missing), truncated) == (MAX_MISSING_LISTED, True)
     assert ledger.status("s", 0).missing_truncated

@@ -1,0 +1,181 @@
+"""What fails below the ack, and what a client sees of it (contract ingest.md, Pace and limits; invariants 1, 5, 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from nodes import OpenNode, connect, second
+
+from interview_edge.app import Edge
+from interview_edge.backends.memory import MemoryBackend
+from interview_edge.core.models import AckLevel
+from interview_edge.errors import EdgeError
+from interview_edge.journal import JournalFull
+from interview_edge.testing import FaultyBackend
+
+
+def hold_commits(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """Let the journal's commits wait until the event is set: a disk that hangs."""
+    go_on = trio.Event()
+    commit = edge.parts.journal._insert
+
+    async def held(batch: Any) -> Any:
+        await go_on.wait()
+        return await commit(batch)
+
+    monkeypatch.setattr(edge.parts.journal, "_insert", held)
+    return go_on
+
+
+async def test_a_disk_that_hangs_stops_acks_and_closes_1013_and_nothing_is_dropped(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(storage_timeout=0.1) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with connect(edge, "s") as client:
+            await client.send_chunk(1)
+            error = await client.answer()
+            assert (error["code"], error["seq"]) == ("storage_unavailable", 1)
+            assert await client.closed_with() == (1013, "storage_unavailable")
+        go_on.set()
+        async with connect(edge, "s") as client:
+            await client.send_chunk(1)
+            assert (await client.answer())["status"] in {"stored", "duplicate"}
+            assert (await client.status())["received_chunks"] == 1
+
+
+async def test_a_repeat_of_a_pending_chunk_waits_for_its_commit(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with connect(edge, "s") as one, connect(edge, "s") as two:
+            await one.send_chunk(1)
+            await trio.testing.wait_all_tasks_blocked()
+            await two.send_chunk(1)
+            await two.send_chunk(1, second(9))
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+            assert (await one.answer())["status"] == "stored"
+            repeat, conflict = await two.answers(2)
+            assert (repeat["status"], conflict["code"]) == ("duplicate", "chunk_conflict")
+
+
+async def test_more_than_max_in_flight_stops_the_reading_and_closes_1013(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(max_in_flight=2, in_flight_timeout=0.05) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with connect(edge, "s") as client:
+            for seq in (1, 2, 3):
+                await client.send_chunk(seq)
+            assert (await client.answer())["code"] == "in_flight_full"
+            assert await client.closed_with() == (1013, "in_flight_full")
+        session = edge.registry.live("s")
+        assert session is not None
+        assert set(session.streams["mixed"].pending) == {1, 2}
+        go_on.set()
+
+
+async def test_a_pong_does_not_wait_for_the_disk(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with connect(edge, "s") as client:
+            await client.send_chunk(1)
+            await client.send_json(type="ping")
+            assert (await client.answer())["type"] == "pong"
+            go_on.set()
+            assert (await client.answer())["type"] == "ack"
+
+
+async def test_a_full_journal_refuses_and_the_seq_stays_free(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge, connect(edge, "s") as client:
+        journal = edge.parts.journal
+        append = journal.append
+
+        def full(entry: object) -> None:
+            raise JournalFull("the disk has 0 bytes free")
+
+        monkeypatch.setattr(journal, "append", full)
+        await client.send_chunk(1)
+        assert (await client.answer())["code"] == "storage_unavailable"
+        monkeypatch.setattr(journal, "append", append)
+        await client.send_chunk(1)
+        assert (await client.answer())["status"] == "stored"
+
+
+async def test_a_store_that_is_down_stops_no_ack_at_level_journal(open_node: OpenNode) -> None:
+    backend = FaultyBackend(MemoryBackend())
+    backend.outage = True
+    async with open_node(
+        backend=backend, upload_interval_ms=1, drain_timeout=0.05, retry_initial=0.001
+    ) as edge:
+        async with connect(edge, "s") as client:
+            for seq in range(1, 11):
+                await client.send_chunk(seq)
+            assert {a["status"] for a in await client.answers(10)} == {"stored"}
+            backend.outage = False
+            await edge.parts.archive.flush("s")
+            assert [info.key async for info in backend.list("sessions/s/chunks/")] == [
+                f"sessions/s/chunks/{seq:08d}.pcm" for seq in range(1, 11)
+            ]
+
+
+async def test_level_backend_acks_only_what_the_store_confirmed(open_node: OpenNode) -> None:
+    backend = FaultyBackend(MemoryBackend())
+    backend.outage = True
+    settings: dict[str, Any] = {"ack": AckLevel.BACKEND, "retry_initial": 0.001, "retry_max": 0.01}
+    async with open_node(backend=backend, storage_timeout=0.2, drain_timeout=0.05, **settings) as edge:
+        async with connect(edge, "s") as client:
+            assert (await client.hello())["ack"] == "backend"
+            await client.send_chunk(1)
+            assert (await client.answer())["code"] == "storage_unavailable"
+            assert (await client.closed_with())[0] == 1013
+    # A restart finds the chunk journalled: not held at this level until the store has it.
+    backend.outage = False
+    async with open_node(backend=backend, **settings) as edge, connect(edge, "s") as client:
+        await client.send_chunk(1)
+        assert (await client.answer())["status"] == "duplicate"
+        assert [info.key async for info in backend.list("sessions/s/")] == ["sessions/s/chunks/00000001.pcm"]
+
+
+async def test_level_memory_acks_at_admission(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_node(ack=AckLevel.MEMORY) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with connect(edge, "s") as client:
+            await client.send_chunk(1)
+            await client.send_chunk(1)
+            await client.send_chunk(1, second(9))
+            assert (await client.answer())["status"] == "stored"
+            go_on.set()
+            assert [a.get("status") or a["code"] for a in await client.answers(2)] == [
+                "duplicate",
+                "chunk_conflict",
+            ]
+        await edge.parts.archive.flush("s")
+
+
+async def test_a_peer_that_reads_nothing_is_closed(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interview_edge.web.audio_socket.MAX_ANSWERS_WAITING", 8)
+    async with open_node(in_flight_timeout=0.05, send_timeout=0.05) as edge, connect(edge, "s") as client:
+        client.reads = trio.Event()
+        for _ in range(40):
+            await client.send_text(b"[]")
+        assert await client.closed_with() == (1013, "slow_reader")
+
+
+async def test_feeding_a_node_that_is_draining_is_refused(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        edge.registry.drain()
+        with pytest.raises(EdgeError, match="draining"):
+            async with edge.session("new"):
+                pass
