@@ -219,6 +219,8 @@ def _refusal(response: httpx.Response, body: bytes) -> EdgeRequestError:
     return EdgeRequestError(
         response.status_code,
         str(fields.get("code", "")),
-        str(fields.get("detail") or fields.get("error") or response.reason_phrase),
+        str(
+            fields.get("detail") or fields.get("error") or httpx.codes.get_reason_phrase(response.status_code)
+        ),
         retry_after=float(retry_after) if retry_after.isdigit() else None,
     )

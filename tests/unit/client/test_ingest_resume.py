@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +112,23 @@ async def test_resumes_after(
 
     assert holds_exactly(server, 12)
     assert (ingest.acked, ingest.reconnects) == (12, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_any_course_of_faults(server: DialectServer, hasty: Persistence, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def before(frame: ClientFrame) -> None:
+        if isinstance(frame, ChunkFrame) and chance.random() < 0.15:
+            faults = [server.cut(), server.cut(frame), server.going_away(1), server.store_down()]
+            raise chance.choice(faults)
+
+    server.before = before
+    async with open_ingest(server.base_url, SESSION, persistence=hasty) as ingest:
+        await send_seconds(ingest, 40)
+
+    assert holds_exactly(server, 40)
+    assert ingest.reconnects == len(server.paths) - 1 > 0
 
 
 async def test_what_the_server_holds_is_not_sent_again(server: DialectServer, hasty: Persistence) -> None:
