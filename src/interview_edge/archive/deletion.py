@@ -7,11 +7,18 @@ was cut off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import structlog
+import trio
+
 from interview_edge.archive.archive import Archive
 from interview_edge.archive.objects import delete_objects
-from interview_edge.backends.protocol import StorageBackend
-from interview_edge.catalog.protocol import Catalog
-from interview_edge.journal import Journal
+from interview_edge.backends.protocol import BackendError, StorageBackend
+from interview_edge.catalog.protocol import Catalog, CatalogUnavailable
+from interview_edge.journal import Journal, JournalError
+
+_log = structlog.get_logger(__name__)
 
 STORE_TIMEOUT = 60.0  # seconds for one delete or one page of a listing
 
@@ -40,14 +47,32 @@ async def delete_session(
 
 
 async def resume_deletions(
-    *, journal: Journal, catalog: Catalog, backend: StorageBackend, archive: Archive, at: int
-) -> int:
-    """Finish every deletion that a crash or an outage cut off; how many. For the start. Raises as
-    `delete_session`.
+    *,
+    journal: Journal,
+    catalog: Catalog,
+    backend: StorageBackend,
+    archive: Archive,
+    now_ms: Callable[[], int],
+    retry_interval: float,
+) -> None:
+    """Finish every deletion that a crash or an outage cut off. A task of the node's start.
+
+    Returns when none is left; while a room below fails it tries again every `retry_interval` seconds, for
+    ever, so that a store that is down doesn't keep a node from starting.
     """
-    under_way = await catalog.deletions_under_way()
-    for session_id in under_way:
-        await delete_session(
-            session_id, journal=journal, catalog=catalog, backend=backend, archive=archive, at=at
-        )
-    return len(under_way)
+    while True:
+        try:
+            for session_id in await catalog.deletions_under_way():
+                await delete_session(
+                    session_id,
+                    journal=journal,
+                    catalog=catalog,
+                    backend=backend,
+                    archive=archive,
+                    at=now_ms(),
+                )
+        except (CatalogUnavailable, JournalError, BackendError, trio.TooSlowError) as error:
+            _log.warning("a deletion can't go on now", error=str(error))
+            await trio.sleep(retry_interval)
+        else:
+            return
