@@ -15,7 +15,7 @@ class Pending:
     journal's hands.
     """
 
-    __slots__ = ("_settled", "final", "identity", "length", "receipt", "repeats")
+    __slots__ = ("_is_settled", "_settled", "final", "identity", "length", "receipt", "repeats")
 
     def __init__(self, identity: bytes, length: int, final: bool, receipt: Receipt) -> None:
         self.identity = identity
@@ -23,6 +23,7 @@ class Pending:
         self.final = final
         self.receipt = receipt
         self.repeats: list[tuple[Chunk, Receipt]] | None = None
+        self._is_settled = False
         self._settled: trio.Event | None = None
 
     def wait_with(self, chunk: Chunk, receipt: Receipt) -> None:
@@ -33,14 +34,15 @@ class Pending:
 
     def settle(self) -> None:
         """The chunk is pending no more: held, or given up."""
+        self._is_settled = True
         if self._settled is not None:
             self._settled.set()
 
     async def settled(self) -> None:
         """Wait for `settle`. The event is made here, so that the many chunks nobody waits for cost none."""
-        if self._settled is None:
-            self._settled = trio.Event()
-        await self._settled.wait()
+        if not self._is_settled:
+            self._settled = self._settled or trio.Event()
+            await self._settled.wait()
 
 
 class LiveStream:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 import trio
 
-from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted, SessionRecord
-from interview_edge.core.ledger import Ledger
-from interview_edge.core.models import AckLevel, StreamKey
+from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
+from interview_edge.core.models import LedgerSnapshot, StreamKey
 from interview_edge.core.window import Window
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
@@ -20,16 +20,13 @@ from interview_edge.errors import (
     SESSION_LIMIT,
     EdgeError,
 )
-from interview_edge.journal import JournalRow
 from interview_edge.sessions.live_stream import LiveStream, Pending
+from interview_edge.sessions.loading import JournalledPart, ledger_of, read_session
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.receipt import Receipt
 from interview_edge.sessions.session import Session
 
 log = structlog.get_logger(__name__)
-
-REOPENINGS = 3  # of a load that the archive ran across
-ROWS_A_READ = 4_096
 
 
 class Entry:
@@ -146,52 +143,36 @@ class Registry:
     # -- loading
 
     async def _load(self, session_id: str) -> Session:
-        """The session as catalog and journal know it together.
-
-        The journal is read before and after the catalog: the archive may move rows (and the count of
-        repeats) from
-        one to the other meanwhile, and a row is in at least one of them at every moment.
-        """
-        for _ in range(REOPENINGS):
-            before = await self._parts.journal.repeats(session_id)
-            rows = {name: await self._journal_rows(StreamKey(session_id, name)) for name in before}
-            record = await self._parts.catalog.open_session(session_id, self._parts.wall_ms())
-            if await self._parts.journal.repeats(session_id) == before:
-                break
+        """The session as catalog and journal know it together, with a new epoch."""
+        open_it = partial(self._parts.catalog.open_session, session_id, self._parts.wall_ms())
+        record, journalled = await read_session(session_id, self._parts, open_it)
         streams = {}
-        for name in {*record.streams, *rows}:
-            streams[name] = await self._live_stream(record, name, rows.get(name, ()), before.get(name, 0))
+        for name in {*record.streams, *journalled}:
+            known = record.streams.get(name)
+            streams[name] = await self._live_stream(
+                StreamKey(session_id, name),
+                known.ledger if known else None,
+                journalled.get(name, JournalledPart()),
+            )
         return Session(record, streams, self._parts)
 
-    async def _journal_rows(self, key: StreamKey) -> Sequence[JournalRow]:
-        rows: list[JournalRow] = []
-        while page := await self._parts.journal.rows(key, rows[-1].seq + 1 if rows else 1, limit=ROWS_A_READ):
-            rows += page
-        return rows
-
     async def _live_stream(
-        self, record: SessionRecord, name: str, rows: Sequence[JournalRow], repeats: int
+        self, key: StreamKey, known: LedgerSnapshot | None, part: JournalledPart
     ) -> LiveStream:
         """One stream: its ledger from both, its window from the journal."""
-        key = StreamKey(record.session_id, name)
-        known = record.streams.get(name)
-        ledger = Ledger(known.ledger if known else None)
-        ledger.duplicates += repeats
         settings = self._parts.settings
+        ledger = ledger_of(known, part, settings.ack)
         stream = LiveStream(key, ledger, Window(settings.window_ms))
-        for row in rows:
-            if row.seq in ledger.held:
-                continue
-            if settings.ack is AckLevel.BACKEND:
-                # Journalled, but not at this node's level yet: the archive's word admits it.
+        for row in part.rows:
+            # Journalled, but not at this node's level yet: the archive's word admits it.
+            if row.seq not in ledger.held:
                 ledger.reserve(row.seq, final=row.final)
                 receipt = Receipt(row.seq, trio.current_time())
                 stream.pending[row.seq] = Pending(row.identity, row.length, row.final, receipt)
-            else:
-                ledger.admit(row.seq, row.length, final=row.final, at=row.at)
-        if rows:
-            oldest_shown = rows[-1].seq - math.ceil(settings.window_ms / 1000) + 1
-            for seq, pcm in await self._parts.journal.read(key, max(1, oldest_shown), rows[-1].seq):
+        if part.rows:
+            newest = part.rows[-1].seq
+            oldest_shown = newest - math.ceil(settings.window_ms / 1000) + 1
+            for seq, pcm in await self._parts.journal.read(key, max(1, oldest_shown), newest):
                 stream.show(seq, pcm)
         return stream
 
@@ -212,6 +193,11 @@ class Registry:
     @property
     def draining(self) -> bool:
         return self._draining
+
+    @property
+    def running(self) -> bool:
+        """Whether `run` is up: sessions can be opened."""
+        return self._nursery is not None
 
     async def close_all(self) -> None:
         """Close every session and wait for their tasks. The caller sets the deadline."""

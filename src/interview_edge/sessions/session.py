@@ -318,6 +318,16 @@ class Session:
             for listener in tuple(self._listeners):
                 listener(events)
 
+    @property
+    def vad_failures(self) -> int:
+        """How often this session's VAD pipeline failed and tried again: shown in /health."""
+        return self._listening.failures
+
     def vad_positions(self) -> dict[str, VadPosition]:
         """How far each stream's VAD has come."""
         return self._listening.positions()
+
+    @property
+    def vad_failures(self) -> int:
+        """How often the VAD pipeline failed in this session; its audio is kept all the same."""
+        return self._listening.failures

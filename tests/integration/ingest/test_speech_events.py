@@ -1,0 +1,149 @@
+"""Speech events: sample-exact, committed once, told to who asked; a crash loses and doubles none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import trio
+from nodes import OpenNode, connect, nodes_in, second
+
+from interview_edge.app import Edge
+from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
+from interview_edge.speech.pipeline import StreamVad
+
+SILENCE = bytes(CHUNK_BYTES)
+
+
+@pytest.fixture(scope="module")
+def speech() -> list[bytes]:
+    """Whole seconds of the recording that the package ships."""
+    path = next((Path(__file__).parents[3] / "src/interview_edge/cli/demo_audio").glob("*.flac"))
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert rate == SAMPLE_RATE
+    pcm = samples.astype("<i2").tobytes()
+    return [pcm[i : i + CHUNK_BYTES] for i in range(0, len(pcm) - CHUNK_BYTES + 1, CHUNK_BYTES)]
+
+
+def expected(seconds: list[bytes]) -> list[tuple[str, int]]:
+    """What the VAD says of these seconds, heard in one go."""
+    vad = StreamVad()
+    found = [event for pcm in seconds for event in vad.hear(pcm)] + vad.flush()
+    return [
+        ("speech_ended", event.end_sample)
+        if hasattr(event, "end_sample")
+        else ("speech_started", event.start_sample)
+        for event in found
+    ]
+
+
+def told(events: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    return [
+        (e["type"], e["end_sample"] if e["type"] == "speech_ended" else e["start_sample"])
+        for e in events
+        if e["type"].startswith("speech_")
+    ]
+
+
+async def all_events(edge: Edge, session_id: str) -> list[dict[str, Any]]:
+    return [e.to_wire() for e in await edge.parts.catalog.events(session_id, limit=1000)]
+
+
+async def test_events_are_those_of_the_vad_whatever_the_order_of_arrival(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    async with open_node() as edge:
+        async with connect(edge, "s") as client:
+            for seq in [2, 1, 4, 3, *range(5, len(speech) + 1)]:
+                await client.send_chunk(seq, speech[seq - 1])
+                await client.answer()
+            await client.send_json(type="finalize")
+            assert (await client.answer())["type"] == "finalized"
+        assert told(await all_events(edge, "s")) == expected(speech)
+
+
+async def test_a_socket_that_asked_is_told_each_event_once(open_node: OpenNode, speech: list[bytes]) -> None:
+    async with open_node() as edge, connect(edge, "s") as client, connect(edge, "s") as other:
+        await client.hello(events=True)
+        await other.hello()
+        for seq, pcm in enumerate([*speech, SILENCE], 1):
+            await client.send_chunk(seq, pcm)
+        await client.send_json(type="finalize")
+        frames = []
+        while not frames or frames[-1]["type"] != "finalized":
+            frames.append(await client.answer())
+        events = [f["event"] for f in frames if f["type"] == "event"]
+        assert events == await all_events(edge, "s")
+        assert told(events) == expected([*speech, SILENCE])
+        assert (await other.status())["type"] == "status"  # and no event before it
+
+
+async def test_a_gap_is_silence_after_the_wait_and_a_late_chunk_is_not_judged_again(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    async with open_node(vad_gap_wait=0.01) as edge, connect(edge, "s") as client:
+        await client.hello(events=True)
+        heard = [*speech[:3], SILENCE, *speech[4:8], SILENCE, SILENCE]
+        for seq, pcm in enumerate(heard, 1):
+            if seq != 4:
+                await client.send_chunk(seq, pcm)
+        while not edge.registry.live("s").vad_positions().get("mixed", _at_start).sample >= 10 * SAMPLE_RATE:
+            await trio.sleep(0.001)
+        await client.send_chunk(4, speech[3])
+        await client.send_json(type="finalize")
+        while (await client.answer())["type"] != "finalized":
+            pass
+        assert told(await all_events(edge, "s")) == expected(heard)
+
+
+class _at_start:  # noqa: N801 - stands for a VadPosition before the first
+    sample = 0
+
+
+@pytest.mark.parametrize("crash_after", [3, 7, 10])
+async def test_a_crash_loses_and_doubles_no_event(
+    tmp_path: Path, speech: list[bytes], crash_after: int
+) -> None:
+    """The crash: what lies on the disk in the middle of the session is copied, and a node started on the copy."""
+    async with nodes_in(tmp_path / "before")() as edge, connect(edge, "s") as client:
+        for seq in range(1, crash_after + 1):
+            await client.send_chunk(seq, speech[seq - 1])
+            await client.answer()
+        shutil.copytree(tmp_path / "before", tmp_path / "after")
+        committed = await all_events(edge, "s")
+    async with nodes_in(tmp_path / "after")() as edge, connect(edge, "s") as client:
+        assert (await client.hello())["next_seq"] == crash_after + 1
+        for seq in range(crash_after + 1, len(speech) + 1):
+            await client.send_chunk(seq, speech[seq - 1])
+            await client.answer()
+        await client.send_json(type="finalize")
+        while (await client.answer())["type"] != "finalized":
+            pass
+        events = await all_events(edge, "s")
+    assert [e["seq_no"] for e in events] == list(range(1, len(events) + 1))
+    spoken = [e for e in events if e["type"].startswith("speech_")]
+    # Started and ended take turns, utterances count up without a hole, and none overlaps the one before.
+    assert [e["type"] for e in spoken] == ["speech_started", "speech_ended"] * (len(spoken) // 2)
+    assert [e["utterance"] for e in spoken[::2]] == list(range(1, len(spoken) // 2 + 1))
+    edges = [s for e in spoken[1::2] for s in (e["start_sample"], e["end_sample"])]
+    assert edges == sorted(edges)
+    # webrtcvad's adaptation isn't saved, so an edge may move a little; the utterances are the same.
+    whole = expected(speech)
+    assert len(spoken) == len(whole)
+    assert all(abs(a - b) < SAMPLE_RATE // 2 for (_, a), (_, b) in zip(told(spoken), whole, strict=True))
+    assert len(committed) <= len(events)
+
+
+async def test_a_vad_that_fails_delays_no_ack(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: StreamVad, pcm: bytes) -> list[object]:
+        raise RuntimeError("the VAD broke")
+
+    monkeypatch.setattr(StreamVad, "hear", broken)
+    async with open_node(close_timeout=0.05, retry_initial=0.001) as edge, connect(edge, "s") as client:
+        for seq in range(1, 6):
+            await client.send_chunk(seq, second(seq))
+        assert {a["status"] for a in await client.answers(5)} == {"stored"}
+        assert edge.registry.live("s").vad_failures > 0
