@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interview_edge.errors import EdgeError
@@ -94,6 +94,20 @@ def outcome(read: Any, *args: Any, **kwargs: Any) -> Any:
         return error.kind.code, error.detail, dict(error.fields)
 
 
+def around(*fields: str) -> str:
+    """A whole chunk's frame with these fields around, as written."""
+    head = '"type":"chunk","meeting_id":"s-1","seq":5,"timestamp_ms":1'
+    kind = '"sample_rate":16000,"channels":1,"format":"pcm_s16le","final":true'
+    return "{" + ",".join((head, *fields, kind)) + "}"
+
+
+@example(around('"content_b64":"AAA="'))
+@example(around('"content_b64":"AAA="', '"content_b64":""'))
+@example(around('"content_b64":"AAA="', r'"content\u005fb64":""'))
+@example(around('"other":{"content_b64":"AAA="}', '"content_b64":""'))
+@example(around('"other":{"content_b64":"AAA="}', r'"content\u005fb64":""'))
+@example(around(r'"other":"\"content_b64\":\"AAA="', '"content_b64":""'))
+@example(around('"content_b64":"AAA="', r'"other":"\\"'))
 @given(spelled() | damaged())
 def test_the_quick_way_is_the_full_parse(text: str) -> None:
     assert outcome(decode_text, text, session_id=SESSION) == outcome(chunk_dialect._parse_text, text, SESSION)

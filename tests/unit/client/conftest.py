@@ -52,6 +52,7 @@ class DialectServer:
     received: list[int] = attrs.field(factory=list)
     paths: list[str] = attrs.field(factory=list)
     messages: list[type] = attrs.field(factory=list)
+    late: list[str | bytes] = attrs.field(factory=list)
     hellos: list[Hello] = attrs.field(factory=list)
     reject: list[int] = attrs.field(factory=list)
     silent: int = 0  # how many connections get no answer at all
@@ -141,10 +142,15 @@ class DialectServer:
         return Fault(close=code)
 
     def going_away(self, next_seq: int) -> Exception:
-        return Fault(saying=GoingAway(next_seq, 100), close=DRAINING.close)
+        return Fault(saying=(GoingAway(next_seq, 100),), close=DRAINING.close)
+
+    def going_away_with_a_pong(self) -> Exception:
+        """The pong tells that going_away was read; then whatever still comes goes into `late`."""
+        return Fault(saying=(GoingAway(1, 100), Pong(1)), lingering=0.02, close=DRAINING.close)
 
     def store_down(self) -> Exception:
-        return Fault(saying=ErrorFrame.of(EdgeError(STORAGE_UNAVAILABLE)), close=STORAGE_UNAVAILABLE.close)
+        told = ErrorFrame.of(EdgeError(STORAGE_UNAVAILABLE))
+        return Fault(saying=(told,), close=STORAGE_UNAVAILABLE.close)
 
     def _ready(self) -> Ready:
         missing, _ = self.ledger.missing()
@@ -164,14 +170,18 @@ class Fault(Exception):  # it is ordered, not an error
     """Instead of an answer: hold the chunk or not, say something or not, close with a code or cut."""
 
     holding: ChunkFrame | None = None
-    saying: ServerFrame | None = None
+    saying: tuple[ServerFrame, ...] = ()
+    lingering: float = 0
     close: int | None = None
 
     async def act(self, server: DialectServer, ws: WebSocketConnection) -> None:
         if self.holding is not None:
             server.hold(self.holding)
-        if self.saying is not None:
-            await ws.send_message(chunk_dialect.encode(self.saying))
+        for frame in self.saying:
+            await ws.send_message(chunk_dialect.encode(frame))
+        with trio.move_on_after(self.lingering):
+            while self.lingering:
+                server.late.append(await ws.get_message())
         if self.close is not None:
             await ws.aclose(self.close, "fault")
         else:

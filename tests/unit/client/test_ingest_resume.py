@@ -21,7 +21,7 @@ from interview_edge.client import (
 )
 from interview_edge.core.models import Event
 from interview_edge.errors import FINALIZE_TIMEOUT, EdgeError
-from interview_edge.wire.frames import Ack, ChunkFrame, ClientFrame, Finalize
+from interview_edge.wire.frames import Ack, ChunkFrame, ClientFrame, Finalize, Ping
 
 SESSION = "a/b 面试"
 DialectServer = Any  # conftest's: test modules can't import from each other
@@ -258,6 +258,20 @@ async def test_requests_outlive_a_cut(server: DialectServer, hasty: Persistence)
     assert (finalized.complete, finalized.missing) == (False, ((3, 3),))
     assert now == 1_700_000_000_000
     assert ingest.reconnects == 1
+
+
+async def test_after_going_away_nothing_is_sent_on_that_connection(
+    server: DialectServer, hasty: Persistence
+) -> None:
+    server.before = first_time(Ping, server.going_away_with_a_pong)
+
+    async with open_ingest(server.base_url, SESSION, persistence=hasty) as ingest:
+        assert await ingest.ping() == 1
+        await send_seconds(ingest, 2)
+
+    assert server.late == []
+    assert holds_exactly(server, 2)
+    assert len(server.paths) == 2
 
 
 async def test_a_refused_finalize_is_raised_where_it_was_asked(
