@@ -104,7 +104,7 @@ async def _serve_stock(
 ) -> None:
     """Hypercorn with the settings that come nearest to `limits`."""
     config = Config()
-    config.bind = [f"fd://{sockets[0].fileno()}"]
+    config.bind = [f"fd://{os.dup(sockets[0].fileno())}"]
     config.graceful_timeout = limits.graceful_timeout
     config.keep_alive_timeout = limits.keep_alive
     config.websocket_max_message_size = limits.max_frame_bytes

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from interview_edge.errors import EdgeError
@@ -71,13 +72,11 @@ async def test_a_stalled_handler_stops_the_peer_and_then_gets_all_of_it_in_order
     ):
         await client.upgrade()
         with trio.move_on_after(0.3):
-            while sent < 300:
-                frame = client.connection.send(BytesMessage(data=struct.pack("!I", sent) + bytes(20_000)))
+            while sent < 30:
+                frame = client.connection.send(BytesMessage(data=struct.pack("!I", sent) + bytes(100_000)))
                 sent += 1
                 await client.send(frame)
-        assert (
-            5 < sent < 25
-        )  # 100 kB and what the two kernels and one read hold; stock takes ten messages more
+        assert sent < 6  # the limit, one message over it, what the kernels hold; stock takes ten messages
         go_on.set()
         await client.stream.aclose()
         await ended.wait()
@@ -109,7 +108,12 @@ async def test_a_send_that_fails_doesnt_wait_behind_a_full_inbox(start: Any) -> 
 
 
 async def test_an_answer_before_the_body_was_read_arrives_whole_and_ends_the_connection(start: Any) -> None:
-    async with start(websocket_app(None), linger=1.0) as server, server.client() as client:
+    async def answers_late(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await trio.sleep(0.1)  # the upload fills the inbox meanwhile
+        await websocket_app(None)(scope, receive, send)
+
+    async with start(answers_late, linger=1.0) as server, server.client() as client:
         async with trio.open_nursery() as nursery:
 
             async def upload() -> None:
@@ -196,7 +200,7 @@ async def test_a_broken_frame_is_answered_with_its_close_code(start: Any, frame:
 
 
 async def test_pings_are_answered_between_fragments_and_the_close_handshake_ends_well(start: Any) -> None:
-    """Green with stock Hypercorn: what must not be lost by leaving frames out of wsproto."""
+    """Green with stock Hypercorn but for its pings: what the fast path must not lose."""
     seen: list[Any] = []
     async with start(recorder(seen, trio.Event())) as server, server.client() as client:
         await client.upgrade()
@@ -419,9 +423,9 @@ async def test_a_fault_in_one_connection_leaves_the_others(
     start: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"] == "/bad":
-            await send({"type": "http.response.start", "status": 200, "headers": [(b"bad name", b"")]})
-            await send({"type": "http.response.body", "body": b"x"})
+        if scope.get("path") == "/bad":
+            # h11 refuses this, and then Hypercorn's own 500: in stock that takes the server down
+            await send({"type": "http.response.start", "status": 101, "headers": []})
         await websocket_app(None)(scope, receive, send)
 
     async with start(app) as server:
@@ -465,7 +469,6 @@ async def test_an_endless_upload_is_refused_while_the_application_reads_it(start
             nursery.start_soon(upload)
             with trio.fail_after(3):
                 head = await client.head()
-            await client.stream.aclose()
             nursery.cancel_scope.cancel()
     assert head.startswith(b"HTTP/1.1 413")
     assert b"connection: close" in head.lower()
@@ -550,6 +553,7 @@ async def test_http2_is_not_spoken(start: Any) -> None:
 
 async def test_connects_and_drops_leave_no_task(start: Any) -> None:
     async with start(recorder([], trio.Event()), keep_alive=60, header_timeout=60) as server:
+        await wait_all_tasks_blocked()
         before = trio.lowlevel.current_statistics().tasks_living
         for number in range(30):
             async with server.client() as client:
