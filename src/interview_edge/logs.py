@@ -30,7 +30,8 @@ _SECRET = re.compile(
 def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     """Send every log line of this process through one pipeline to `stream` (default: stderr).
 
-    `log_format` auto means console on a terminal, JSON elsewhere. May be called again: the last call stands.
+    `log_format` auto means console on a terminal, JSON elsewhere; `debug` shows all that the archive and the
+    backends say, whatever the level. May be called again: the last call stands.
     """
     out = sys.stderr if stream is None else stream
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not out.isatty())
@@ -73,6 +74,8 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    for room in ("interview_edge.archive", "interview_edge.backends"):
+        logging.getLogger(room).setLevel(logging.DEBUG if settings.debug else logging.NOTSET)
     # httpx tells every request at INFO, with a URL that may carry a presigned signature.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
     logging.getLogger("httpcore").setLevel(max(level, logging.WARNING))

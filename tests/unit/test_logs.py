@@ -23,7 +23,7 @@ def restore_logging() -> Iterator[None]:
     """Logging is the process's own: leave it as it was found."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    names = ("httpx", "httpcore")
+    names = ("httpx", "httpcore", "interview_edge.archive", "interview_edge.backends")
     levels = {name: logging.getLogger(name).level for name in names}
     yield
     root.handlers, root.level = handlers, level
@@ -76,6 +76,13 @@ def test_level_holds_for_all() -> None:
     structlog.get_logger().info("quiet")
     logging.getLogger("library").info("quiet")
     assert lines(out) == []
+
+
+def test_debug_opens_the_archive_only() -> None:
+    configure_logs(Settings(log_format="json", debug=True), out := io.StringIO())
+    structlog.get_logger("interview_edge.archive.putter").debug("put")
+    structlog.get_logger("interview_edge.web").debug("quiet")
+    assert [line["event"] for line in lines(out)] == ["put"]
 
 
 @pytest.mark.parametrize(("stream", "is_json"), [(Terminal(), False), (io.StringIO(), True)])

@@ -139,10 +139,17 @@ async def _collect(url: str, pcm: bytes, folder: Path, gaps: int) -> DemoReport:
         record = await http.result(SESSION_ID)
         await trio.Path(result).write_text(json.dumps(record, indent=2, ensure_ascii=False))
         saved = await http.save_audio(SESSION_ID, wav)
+    if saved.missing_seconds:
+        raise DemoFailed(f"{saved.missing_seconds} seconds of {wav} are missing")
+    return DemoReport(verify(wav, pcm), gaps, _utterances(record), folder, result, wav)
+
+
+def verify(wav: Path, pcm: bytes) -> float:
+    """Raise `DemoFailed` unless the WAV holds `pcm`, sample for sample; answers its seconds."""
     samples, rate = soundfile.read(wav, dtype="int16")
-    if saved.missing_seconds or rate != SAMPLE_RATE or samples.astype("<i2").tobytes() != pcm:
+    if rate != SAMPLE_RATE or samples.astype("<i2").tobytes() != pcm:
         raise DemoFailed(f"{wav} is not the recording that was sent")
-    return DemoReport(len(samples) / rate, gaps, _utterances(record), folder, result, wav)
+    return len(samples) / SAMPLE_RATE
 
 
 def _utterances(record: dict[str, Any]) -> int:
