@@ -115,7 +115,7 @@ OpenNode = Callable[..., AbstractAsyncContextManager[Edge]]
 
 
 def nodes_in(folder: Path) -> OpenNode:
-    """`async with nodes_in(folder)(**settings) as edge`: a node on this folder; opened again it is a restart."""
+    """`async with nodes_in(folder)(**settings) as edge`: a node; opened again on the folder, a restart."""
 
     @asynccontextmanager
     async def open_node(**changes: Any) -> AsyncIterator[Edge]:

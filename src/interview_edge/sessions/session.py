@@ -326,8 +326,3 @@ class Session:
     def vad_positions(self) -> dict[str, VadPosition]:
         """How far each stream's VAD has come."""
         return self._listening.positions()
-
-    @property
-    def vad_failures(self) -> int:
-        """How often the VAD pipeline failed in this session; its audio is kept all the same."""
-        return self._listening.failures

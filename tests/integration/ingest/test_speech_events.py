@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import soundfile
 import trio
-from nodes import OpenNode, connect, nodes_in, second
 
 from interview_edge.app import Edge
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.speech.pipeline import StreamVad
+from nodes import OpenNode, connect, nodes_in, second
 
 SILENCE = bytes(CHUNK_BYTES)
 
@@ -90,7 +90,9 @@ async def test_a_gap_is_silence_after_the_wait_and_a_late_chunk_is_not_judged_ag
         for seq, pcm in enumerate(heard, 1):
             if seq != 4:
                 await client.send_chunk(seq, pcm)
-        while not edge.registry.live("s").vad_positions().get("mixed", _at_start).sample >= 10 * SAMPLE_RATE:
+                await client.answer()
+        session = edge.registry.live("s")
+        while session.vad_positions()["mixed"].sample < 10 * SAMPLE_RATE:
             await trio.sleep(0.001)
         await client.send_chunk(4, speech[3])
         await client.send_json(type="finalize")
@@ -99,15 +101,11 @@ async def test_a_gap_is_silence_after_the_wait_and_a_late_chunk_is_not_judged_ag
         assert told(await all_events(edge, "s")) == expected(heard)
 
 
-class _at_start:  # noqa: N801 - stands for a VadPosition before the first
-    sample = 0
-
-
 @pytest.mark.parametrize("crash_after", [3, 7, 10])
 async def test_a_crash_loses_and_doubles_no_event(
     tmp_path: Path, speech: list[bytes], crash_after: int
 ) -> None:
-    """The crash: what lies on the disk in the middle of the session is copied, and a node started on the copy."""
+    """The crash: the disk in the middle of a session is copied, and a node started on the copy."""
     async with nodes_in(tmp_path / "before")() as edge, connect(edge, "s") as client:
         for seq in range(1, crash_after + 1):
             await client.send_chunk(seq, speech[seq - 1])

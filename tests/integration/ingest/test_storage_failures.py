@@ -1,4 +1,4 @@
-"""What fails below the ack, and what a client sees of it (contract ingest.md, Pace and limits; invariants 1, 5, 6)."""
+"""What fails below the ack, and what a client sees of it (contract ingest.md, Pace; invariants 1, 5, 6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from nodes import OpenNode, connect, second
 
 from interview_edge.app import Edge
 from interview_edge.backends.memory import MemoryBackend
@@ -15,6 +14,7 @@ from interview_edge.core.models import AckLevel
 from interview_edge.errors import EdgeError
 from interview_edge.journal import JournalFull
 from interview_edge.testing import FaultyBackend
+from nodes import OpenNode, connect, second
 
 
 def hold_commits(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
@@ -114,30 +114,30 @@ async def test_a_full_journal_refuses_and_the_seq_stays_free(
 async def test_a_store_that_is_down_stops_no_ack_at_level_journal(open_node: OpenNode) -> None:
     backend = FaultyBackend(MemoryBackend())
     backend.outage = True
-    async with open_node(
-        backend=backend, upload_interval_ms=1, drain_timeout=0.05, retry_initial=0.001
-    ) as edge:
-        async with connect(edge, "s") as client:
-            for seq in range(1, 11):
-                await client.send_chunk(seq)
-            assert {a["status"] for a in await client.answers(10)} == {"stored"}
-            backend.outage = False
-            await edge.parts.archive.flush("s")
-            assert [info.key async for info in backend.list("sessions/s/chunks/")] == [
-                f"sessions/s/chunks/{seq:08d}.pcm" for seq in range(1, 11)
-            ]
+    async with (
+        open_node(backend=backend, upload_interval_ms=1, drain_timeout=0.05, retry_initial=0.001) as edge,
+        connect(edge, "s") as client,
+    ):
+        for seq in range(1, 11):
+            await client.send_chunk(seq)
+        assert {a["status"] for a in await client.answers(10)} == {"stored"}
+        backend.outage = False
+        await edge.parts.archive.flush("s")
+        assert [info.key async for info in backend.list("sessions/s/chunks/")] == [
+            f"sessions/s/chunks/{seq:08d}.pcm" for seq in range(1, 11)
+        ]
 
 
 async def test_level_backend_acks_only_what_the_store_confirmed(open_node: OpenNode) -> None:
     backend = FaultyBackend(MemoryBackend())
     backend.outage = True
     settings: dict[str, Any] = {"ack": AckLevel.BACKEND, "retry_initial": 0.001, "retry_max": 0.01}
-    async with open_node(backend=backend, storage_timeout=0.2, drain_timeout=0.05, **settings) as edge:
-        async with connect(edge, "s") as client:
-            assert (await client.hello())["ack"] == "backend"
-            await client.send_chunk(1)
-            assert (await client.answer())["code"] == "storage_unavailable"
-            assert (await client.closed_with())[0] == 1013
+    hasty = settings | {"storage_timeout": 0.2, "drain_timeout": 0.05}
+    async with open_node(backend=backend, **hasty) as edge, connect(edge, "s") as client:
+        assert (await client.hello())["ack"] == "backend"
+        await client.send_chunk(1)
+        assert (await client.answer())["code"] == "storage_unavailable"
+        assert (await client.closed_with())[0] == 1013
     # A restart finds the chunk journalled: not held at this level until the store has it.
     backend.outage = False
     async with open_node(backend=backend, **settings) as edge, connect(edge, "s") as client:

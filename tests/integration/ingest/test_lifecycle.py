@@ -1,0 +1,167 @@
+"""Sessions open once, close when idle, drain in time, and leave nothing behind (invariants 6, 9, 11)."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+
+import pytest
+import trio
+import trio.lowlevel
+
+from interview_edge.app import Edge
+from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.errors import EdgeError
+from interview_edge.sessions.session import Session
+from interview_edge.settings import SettingsError
+from nodes import OpenNode, connect, second
+
+
+async def test_an_idle_session_closes_and_opens_again_where_it_was(open_node: OpenNode) -> None:
+    async with open_node(session_idle_timeout=0.02) as edge:
+        async with connect(edge, "s") as client:
+            await client.send_chunk(1)
+            await client.answer()
+            await trio.sleep(0.05)
+            assert edge.registry.live("s") is not None  # a socket holds it
+        with trio.fail_after(5):
+            while edge.registry.live("s") is not None:
+                await trio.sleep(0.005)
+        async with connect(edge, "s") as client:
+            ready = await client.hello()
+            assert (ready["next_seq"], ready["epoch"]) == (2, 2)
+
+
+async def test_many_who_ask_at_once_get_one_session(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        seen: set[int] = set()
+
+        async def use() -> None:
+            async with edge.registry.use("s") as session:
+                seen.add(id(session))
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(use)
+        assert len(seen) == 1
+
+
+async def test_an_opening_that_fails_or_is_cancelled_leaves_the_next_one_free(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge:
+
+        async def fails(*_: object) -> None:
+            raise CatalogUnavailable("down")
+
+        async def hangs(*_: object) -> None:
+            await trio.sleep_forever()
+
+        with monkeypatch.context() as broken:
+            broken.setattr(edge.parts.catalog, "open_session", fails)
+            with pytest.raises(EdgeError, match="catalog_unavailable"):
+                async with edge.session("s"):
+                    pass
+            broken.setattr(edge.parts.catalog, "open_session", hangs)
+            with trio.move_on_after(0.01) as scope:
+                async with edge.session("s"):
+                    pass
+            assert scope.cancelled_caught
+        async with edge.session("s") as session:
+            assert session.next_seq() == 1
+
+
+async def test_a_fault_in_one_session_leaves_the_node_and_the_others(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Session.run
+
+    async def broken(self: Session, **arguments: Any) -> None:
+        if self.session_id == "bad":
+            raise RuntimeError("a defect")
+        await run(self, **arguments)
+
+    monkeypatch.setattr(Session, "run", broken)
+    async with open_node() as edge:
+        async with connect(edge, "bad") as client:
+            await client.send_chunk(1)
+            assert (await client.closed_with())[0] == 1011
+        async with connect(edge, "good") as client:
+            await client.send_chunk(1)
+            assert (await client.answer())["status"] == "stored"
+
+
+async def test_more_sessions_than_the_limit_are_refused_and_running_ones_go_on(open_node: OpenNode) -> None:
+    async with open_node(max_sessions=1) as edge, connect(edge, "one") as one, connect(edge, "two") as two:
+        await one.hello()
+        await two.send_json(type="hello")
+        assert (await two.answer())["code"] == "session_limit"
+        assert await two.closed_with() == (1013, "session_limit")
+        await one.send_chunk(1)
+        assert (await one.answer())["status"] == "stored"
+
+
+async def test_drain_answers_what_was_accepted_and_says_where_to_resume(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        async with connect(edge, "s") as client:
+            for seq in (1, 2, 4):
+                await client.send_chunk(seq)
+            await client.answers(3)
+            await client.send_chunk(5)
+            await edge.drain(2.0)
+            frames = [await client.answer()]
+            while frames[-1]["type"] != "going_away":
+                frames.append(await client.answer())
+            assert frames[-1]["next_seq"] == 3
+            assert 0 < frames[-1]["time_left_ms"] <= 2000
+            assert await client.closed_with() == (1012, "draining")
+        async with connect(edge, "new") as late:
+            await late.send_json(type="hello")
+            assert (await late.answer())["code"] == "draining"
+            assert (await late.closed_with())[0] == 1012
+        assert len(edge.sockets) == 0
+
+
+async def test_two_nodes_on_one_folder_are_refused(open_node: OpenNode) -> None:
+    async with open_node():
+        with pytest.raises(SettingsError, match="in use by another"):
+            async with open_node():
+                pass
+
+
+async def test_a_thousand_connects_and_drops_leave_nothing(open_node: OpenNode) -> None:
+    async with open_node(session_idle_timeout=0.02) as edge:
+        await _wave(edge, 50)
+        await _all_closed(edge)
+        tasks, files = trio.lowlevel.current_statistics().tasks_living, _open_files()
+        for _ in range(10):
+            await _wave(edge, 100)
+        await _all_closed(edge)
+        assert trio.lowlevel.current_statistics().tasks_living <= tasks
+        assert _open_files() <= files
+        gc.collect()
+        assert sum(isinstance(o, Session) for o in gc.get_objects()) == 0
+
+
+async def _wave(edge: Edge, count: int) -> None:
+    async def one(number: int) -> None:
+        async with connect(edge, f"wave-{number}") as client:
+            if number % 2:
+                await client.send_chunk(1, second(number))
+                await client.answer()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(one, number)
+
+
+async def _all_closed(edge: Edge) -> None:
+    with trio.fail_after(20):
+        while len(edge.registry):
+            await trio.sleep(0.005)
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
