@@ -12,7 +12,7 @@ import math
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -122,7 +122,9 @@ async def open_database(
             await trio.to_thread.run_sync(sync_folder, path.parent)
         yield database
     finally:
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        # The last close moves the WAL into the file; where the disk fails that, the WAL keeps it for the next
+        # start.
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True), suppress(apsw.Error):
             await connection.aclose()
 
 

@@ -21,8 +21,10 @@ import apsw
 import attrs
 
 from interview_edge.core.models import StreamKey
+from interview_edge.core.ranges import Ranges
 from interview_edge.journal import tables
 from interview_edge.journal.errors import JournalDamaged
+from interview_edge.journal.records import ObjectPlan
 from interview_edge.sqlite import configure, in_transaction, migrate, sync_folder
 
 # The whole check reads the whole file (about 1 GB/s): beyond this only schema and small columns are read, and
@@ -135,7 +137,7 @@ def finish_salvage(path: Path) -> None:
     fresh = _fresh(path)
     if path.exists() or not fresh.exists():
         return
-    number = max(n for n in count(1) if _aside(path, n).exists() and not _aside(path, n + 1).exists())
+    number = next(n for n in count(1) if not _aside(path, n + 1).exists())
     for suffix in ("-wal", "-shm"):
         # A WAL left here would be replayed into the fresh file.
         stray = path.with_name(path.name + suffix)
@@ -189,25 +191,37 @@ def _copy_stream(
 def _salvage_stream(
     source: apsw.Connection, target: apsw.Connection | None, no: int, key: StreamKey, duplicates: int
 ) -> StreamSalvage:
-    saved = 0
+    saved = Ranges()
     lost: list[int] = []
     for row in _readable_rows(source, no):
         seq = row[0] & tables.LAST_SEQ
         if len(row) == 1 or hashlib.sha256(row[6]).digest() != row[4]:
             lost.append(seq)
             continue
-        saved += 1
+        saved.add(seq)
         if target is not None:
             target.execute(tables.INSERT_CHUNK, row)
-    return StreamSalvage(key, duplicates, saved, tuple(lost))
+    if target is not None:
+        # A plan says that all its seqs are journalled; with one of them lost it would make another object.
+        plans = [p for p in _readable_plans(source, key) if saved.covers(p.first, p.last)]
+        tables.write_plans(target, plans)
+    return StreamSalvage(key, duplicates, len(saved), tuple(lost))
+
+
+def _readable_plans(source: apsw.Connection, key: StreamKey) -> list[ObjectPlan]:
+    try:
+        return tables.plans(source, key)
+    except DAMAGE:
+        return []  # the archive plans these seqs anew
 
 
 def _readable_rows(source: apsw.Connection, no: int) -> Iterator[tuple[Any, ...]]:
     """A stream's rows from both ends towards the damage, then one by one inside it.
 
-    A row that is known to be there and can't be read comes as (id,).
+    An id between two readable rows whose place can't be read comes as (id,).
     """
-    low, high = tables.chunk_id(no, 0), tables.chunk_id(no, tables.LAST_SEQ)
+    low, end = tables.chunk_id(no, 0), tables.chunk_id(no, tables.LAST_SEQ)
+    high = end
     select = f"SELECT {_COLUMNS} FROM chunks"  # noqa: S608  # a constant of this module
     try:
         for row in source.execute(f"{select} WHERE id > ? AND id <= ? ORDER BY id", (low, high)):
@@ -226,4 +240,5 @@ def _readable_rows(source: apsw.Connection, no: int) -> Iterator[tuple[Any, ...]
         try:
             yield from source.execute(f"{select} WHERE id = ?", (id_,))
         except DAMAGE:
-            yield (id_,)
+            if high < end:
+                yield (id_,)

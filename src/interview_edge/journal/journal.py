@@ -244,7 +244,9 @@ class Journal:
         return await self._ask(self._reader, tables.streams)
 
     async def repeats(self, session_id: str) -> dict[str, int]:
-        """The session's streams that are in the journal, each with the repeats that the catalog doesn't count yet."""
+        """The session's streams that are in the journal, each with the repeats that the catalog doesn't count
+        yet.
+        """
         return await self._ask(self._reader, partial(tables.repeats, session_id=session_id))
 
     async def rows(
