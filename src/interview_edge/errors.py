@@ -131,13 +131,20 @@ AUDIO_REQUIRED = _kind(
 ROUTE_NOT_FOUND = _kind("route_not_found", "route not found", 404, None, Fault.CLIENT)
 METHOD_NOT_ALLOWED = _kind("method_not_allowed", "method not allowed", 405, None, Fault.CLIENT)
 UPGRADE_REQUIRED = _kind("upgrade_required", "websocket upgrade required", 426, None, Fault.CLIENT)
+NOT_READY = _kind("not_ready", "the node is not ready", 503, None, Fault.SERVER)
 SESSION_NOT_FOUND = _kind("session_not_found", "session not found", 404, None, Fault.CLIENT)
 NOT_FINALIZED = _kind("not_finalized", "the session is not finalized", 404, None, Fault.CLIENT)
 CHUNK_NOT_FOUND = _kind("chunk_not_found", "no chunk is held at this seq", 404, None, Fault.CLIENT)
 CHUNK_EXPIRED = _kind("chunk_expired", "the audio expired and was deleted", 410, None, Fault.CLIENT)
 STREAM_NOT_FOUND = _kind("stream_not_found", "the session has no such stream", 404, None, Fault.CLIENT)
 AUDIO_TOO_LARGE = _kind(
-    "audio_too_large", "the audio is over 4 GiB; ask for FLAC or a range of chunks", 413, None, Fault.CLIENT
+    "audio_too_large", "the audio is over 4 GiB; read it chunk by chunk", 413, None, Fault.CLIENT
+)
+DOWNLOADS_BUSY = _kind(
+    "downloads_busy", "too many downloads are under way; retry", 503, None, Fault.SERVER
+)
+RANGE_NOT_SATISFIABLE = _kind(
+    "range_not_satisfiable", "the range lies outside the audio", 416, None, Fault.CLIENT
 )
 WINDOW_EMPTY = _kind("window_empty", "the live window holds no audio", 409, None, Fault.CLIENT)
 IDEMPOTENCY_MISMATCH = _kind(

@@ -6,7 +6,7 @@ journal only after the catalog has it, so what the journal doesn't show any more
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 import trio
 
@@ -60,7 +60,9 @@ class AudioReader:
     async def _extent(self, key: StreamKey, seq: int) -> Extent | None:
         return _by_seq(await self._catalog.extents(key, seq, seq), seq, seq).get(seq)
 
-    async def seconds(self, key: StreamKey, first: int, last: int) -> AsyncIterator[tuple[int, bytes | None]]:
+    async def seconds(
+        self, key: StreamKey, first: int, last: int
+    ) -> AsyncGenerator[tuple[int, bytes | None], None]:
         """(seq, PCM) of each of `first..last`, ascending; None for a second that isn't held or has expired.
 
         Holds at most a minute of audio, twice while it decodes. Close it (`contextlib.aclosing`) if you leave

@@ -1,0 +1,61 @@
+"""A session as catalog and journal know it together: for opening it, and for reads that don't open it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import attrs
+
+from interview_edge.core.ledger import Ledger
+from interview_edge.core.models import AckLevel, LedgerSnapshot, StreamKey
+from interview_edge.journal import JournalRow
+from interview_edge.sessions.node_parts import NodeParts
+
+REREADINGS = 3  # of a session that the archive is moving meanwhile
+ROWS_A_READ = 4_096
+
+R = TypeVar("R")
+
+
+@attrs.frozen
+class JournalledPart:
+    """What the journal holds of one stream; `repeats` are those that the catalog doesn't count yet."""
+
+    rows: Sequence[JournalRow] = ()
+    repeats: int = 0
+
+
+async def read_session(
+    session_id: str, parts: NodeParts, read_record: Callable[[], Awaitable[R]]
+) -> tuple[R, dict[str, JournalledPart]]:
+    """The catalog's record, by `read_record`, and the session's streams in the journal.
+
+    The journal is read before and after the catalog: the archive may move rows (and the count of repeats)
+    from one to the other meanwhile, and a row is in at least one of them at every moment.
+    """
+    for _ in range(REREADINGS):
+        before = await parts.journal.repeats(session_id)
+        rows = {name: await _rows(StreamKey(session_id, name), parts) for name in before}
+        record = await read_record()
+        if await parts.journal.repeats(session_id) == before:
+            break
+    return record, {name: JournalledPart(rows[name], before[name]) for name in before}
+
+
+async def _rows(key: StreamKey, parts: NodeParts) -> Sequence[JournalRow]:
+    rows: list[JournalRow] = []
+    while page := await parts.journal.rows(key, rows[-1].seq + 1 if rows else 1, limit=ROWS_A_READ):
+        rows += page
+    return rows
+
+
+def ledger_of(known: LedgerSnapshot | None, part: JournalledPart, level: AckLevel) -> Ledger:
+    """The ledger of both. What is only journalled counts unless the node promises the backend."""
+    ledger = Ledger(known)
+    ledger.duplicates += part.repeats
+    if level is not AckLevel.BACKEND:
+        for row in part.rows:
+            if row.seq not in ledger.held:
+                ledger.admit(row.seq, row.length, final=row.final, at=row.at)
+    return ledger

@@ -1,0 +1,234 @@
+"""`/v1/sessions/{id}/audio` and `/chunks/{seq}`: what was recorded, as it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import IO
+
+import attrs
+import trio
+from quart import Response, request
+from quart.wrappers.response import ResponseBody
+
+from interview_edge.core.keys import check_stream
+from interview_edge.core.models import DEFAULT_STREAM, StreamKey
+from interview_edge.errors import (
+    AUDIO_TOO_LARGE,
+    CHUNK_EXPIRED,
+    CHUNK_NOT_FOUND,
+    DOWNLOADS_BUSY,
+    INVALID_QUERY,
+    INVALID_STREAM,
+    RANGE_NOT_SATISFIABLE,
+    SESSION_NOT_FOUND,
+    STREAM_NOT_FOUND,
+    EdgeError,
+)
+from interview_edge.sessions.view import view_session
+from interview_edge.web.audio_track import AudioTrack, encode_flac_file, read_wav
+from interview_edge.web.byte_range import UnsatisfiableRangeError, parse_range
+from interview_edge.web.context import WebContext
+from interview_edge.web.messages import held_by_request, parse_whole_number
+from interview_edge.web.refusals import COMMON_HEADERS
+from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
+from interview_edge.web.schemas import TEXT
+
+# Each holds a minute of audio, twice while a segment is decoded: 32 of them some 130 MB.
+MAX_DOWNLOADS = 32
+MAX_SEQ = 2**31 - 1
+FILE_PART = 64 * 1024
+
+_STREAM = Parameter("stream", TEXT, "default `mixed`")
+
+
+class Downloads:
+    """How many audio files are on their way."""
+
+    def __init__(self, limit: int = MAX_DOWNLOADS) -> None:
+        self._free = limit
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for the block. Raises EdgeError(downloads_busy) where there is none."""
+        if self._free == 0:
+            raise EdgeError(DOWNLOADS_BUSY, retry_after=5)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+class Pieces(ResponseBody):
+    """A response body out of an async generator that the request owns; each step of it has a deadline."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], timeout: float) -> None:
+        self._pieces = pieces
+        self._timeout = timeout
+        self._first: bytes | None = None
+
+    async def start(self) -> None:
+        """Read the first piece, while a failure can still be answered with its status."""
+        self._first = await self._next()
+
+    async def _next(self) -> bytes | None:
+        with trio.fail_after(self._timeout):
+            return await anext(self._pieces, None)
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The request closes the generator, also where nothing of it was sent."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece, self._first = self._first, None
+        if piece is None:
+            piece = await self._next()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+
+@attrs.frozen
+class AudioResource:
+    """The views; both read without opening the session."""
+
+    context: WebContext
+    downloads: Downloads = attrs.field(factory=Downloads)
+
+    def routes(self) -> list[Route]:
+        one = "/v1/sessions/<segment:session_id>"
+        found = (INVALID_STREAM, SESSION_NOT_FOUND, *SESSION_ERRORS)
+        return [
+            Route(
+                method="GET",
+                path=f"{one}/audio",
+                view=self.audio,
+                summary="One stream of a session as one file, silence in place of missing seconds",
+                answers={
+                    200: Content(
+                        "audio/wav", None, "All of it; `x-missing-seconds` says how much is silence."
+                    ),
+                    206: Content("audio/wav", None, "The range asked for (WAV only)."),
+                },
+                errors=(
+                    INVALID_QUERY,
+                    STREAM_NOT_FOUND,
+                    AUDIO_TOO_LARGE,
+                    RANGE_NOT_SATISFIABLE,
+                    DOWNLOADS_BUSY,
+                    *found,
+                ),
+                parameters=(
+                    _STREAM,
+                    Parameter("format", {"enum": ["wav", "flac"]}, "default `wav`"),
+                    Parameter("range", TEXT, "one range of bytes", place="header"),
+                    Parameter("if-range", TEXT, "the ETag that the range is of", place="header"),
+                ),
+            ),
+            Route(
+                method="GET",
+                path=f"{one}/chunks/<segment:seq>",
+                view=self.chunk,
+                summary="The raw PCM of one second",
+                answers={200: Content("application/octet-stream", None, "s16le, mono, 16 kHz.")},
+                errors=(INVALID_QUERY, CHUNK_NOT_FOUND, CHUNK_EXPIRED, *found),
+                parameters=(_STREAM,),
+            ),
+        ]
+
+    async def chunk(self, session_id: str, seq: str) -> Response:
+        number = parse_whole_number(seq, "seq", 1, MAX_SEQ)
+        key = StreamKey(session_id, check_stream(request.args.get("stream", DEFAULT_STREAM)))
+        parts = self.context.parts
+        with trio.fail_after(parts.settings.storage_timeout):
+            if await view_session(session_id, self.context.registry, parts) is None:
+                raise EdgeError(SESSION_NOT_FOUND)
+            pcm = await parts.reader.chunk(key, number)
+        if pcm is None:
+            raise EdgeError(CHUNK_NOT_FOUND, fields={"seq": number})
+        return Response(pcm, headers={"content-type": "application/octet-stream"} | COMMON_HEADERS)
+
+    async def audio(self, session_id: str) -> Response:
+        form = request.args.get("format", "wav")
+        if form not in ("wav", "flac"):
+            raise EdgeError(INVALID_QUERY, "format must be wav or flac", fields={"field": "format"})
+        key = StreamKey(session_id, check_stream(request.args.get("stream", DEFAULT_STREAM)))
+        track = await self._track(key)
+        held_by_request().enter_context(self.downloads.one())
+        return await (self._wav(track) if form == "wav" else self._flac(track))
+
+    async def _track(self, key: StreamKey) -> AudioTrack:
+        parts = self.context.parts
+        with trio.fail_after(parts.settings.storage_timeout):
+            view = await view_session(key.session_id, self.context.registry, parts)
+        if view is None:
+            raise EdgeError(SESSION_NOT_FOUND)
+        heard = {name: ledger for name, ledger in view.streams.items() if ledger.held}
+        if key.stream not in heard:
+            raise EdgeError(STREAM_NOT_FOUND, fields={"streams": sorted(heard)})
+        track = AudioTrack(key, heard[key.stream])
+        if not track.fits_wav:
+            raise EdgeError(AUDIO_TOO_LARGE)
+        return track
+
+    async def _wav(self, track: AudioTrack) -> Response:
+        size = track.wav_bytes
+        headers = _headers(track, "audio/wav") | {"accept-ranges": "bytes", "etag": track.etag}
+        status, start, stop = 200, 0, size
+        # RFC 9110: Range is of GET alone; under If-Range only where the ETag still is the same.
+        if request.method == "GET" and request.headers.get("if-range", track.etag) == track.etag:
+            try:
+                wanted = parse_range(request.headers.get("range"), size)
+            except UnsatisfiableRangeError:
+                raise EdgeError(RANGE_NOT_SATISFIABLE, fields={"size": size}) from None
+            if wanted is not None:
+                status, (start, stop) = 206, wanted
+                headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+        headers["content-length"] = str(stop - start)
+        if request.method == "HEAD":
+            return Response(b"", status, headers)
+        return await self._stream(read_wav(track, self.context.parts.reader, start, stop), status, headers)
+
+    async def _flac(self, track: AudioTrack) -> Response:
+        headers = _headers(track, "audio/flac")
+        if request.method == "HEAD":
+            return Response(b"", 200, headers)
+        parts = self.context.parts
+        file = await encode_flac_file(track, parts.reader, parts.settings.data_dir)
+        held_by_request().callback(file.close)
+        return await self._stream(_read_file(file), 200, headers)
+
+    async def _stream(
+        self, pieces: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]
+    ) -> Response:
+        held_by_request().push_async_callback(pieces.aclose)
+        body = Pieces(pieces, self.context.parts.settings.upload_timeout)
+        await body.start()
+        response = Response(body, status, headers)
+        response.timeout = (
+            None  # as long as the listener reads; the server's send_timeout ends one that doesn't
+        )
+        return response
+
+
+def _headers(track: AudioTrack, media_type: str) -> dict[str, str]:
+    return {
+        "content-type": media_type,
+        "x-content-type-options": "nosniff",
+        "cache-control": "private, no-cache",
+        "x-missing-seconds": str(track.missing_seconds),
+    }
+
+
+async def _read_file(file: IO[bytes]) -> AsyncGenerator[bytes, None]:
+    while part := await trio.to_thread.run_sync(file.read, FILE_PART):
+        yield part

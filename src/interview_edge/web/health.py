@@ -1,0 +1,183 @@
+"""What `/health` says, from the parts' own figures (contract storage.md, Health)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from interview_edge.archive.health import ArchiveHealth
+from interview_edge.archive.planning import due_after_ms
+from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.core.models import AckLevel
+from interview_edge.journal.journal import JournalStats
+from interview_edge.settings import Settings
+from interview_edge.web.context import WebContext
+from interview_edge.web.node_memory import memory_budget, resident_bytes
+
+APP = "interview-edge"
+CATALOG_TIMEOUT = 1.0  # seconds: an orchestrator's probe waits about as long
+
+WARN_SHARE, ERROR_SHARE = 0.80, 0.95  # of a limit: memory by contract, the others alike
+MIN_UPLOAD_SUCCESS = 0.999
+WARN_LATENCY_MS, ERROR_LATENCY_MS = 5_000, 10_000
+
+
+class Level(enum.Enum):
+    OK = "ok"
+    WARN = "warn"
+    ERROR = "error"
+
+
+@attrs.frozen
+class Check:
+    """One line of `checks`: how it stands, the value it was judged by, and in words what is wrong."""
+
+    status: Level
+    value: float | int | None = None
+    detail: str | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"status": self.status.value}
+        if self.value is not None:
+            shown["value"] = self.value
+        if self.detail is not None and self.status is not Level.OK:
+            shown["detail"] = self.detail
+        return shown
+
+
+def by_thresholds(value: float, warn: float, error: float, detail: str | None = None) -> Check:
+    """ok < warn ≤ warn < error ≤ error."""
+    level = Level.ERROR if value >= error else Level.WARN if value >= warn else Level.OK
+    return Check(level, round(value, 4), detail)
+
+
+@attrs.frozen
+class Figures:
+    """The node at one moment. Sizes are bytes."""
+
+    sessions: int
+    sockets: int
+    window_bytes: int
+    unjournalled: int
+    vad_failures: int
+    rss_bytes: int
+    budget_bytes: int
+    journal: JournalStats
+    uploads: ArchiveHealth
+    catalog_ok: bool
+
+
+async def measure(context: WebContext) -> Figures:
+    """Ask every part; the catalog for at most a second."""
+    catalog_ok = False
+    with trio.move_on_after(CATALOG_TIMEOUT):
+        try:
+            await context.parts.catalog.list_sessions(limit=1)
+            catalog_ok = True
+        except CatalogUnavailable:
+            pass  # which is the answer
+    return measure_now(context, catalog_ok=catalog_ok)
+
+
+def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
+    """What needs no wait. O(live sessions)."""
+    sessions = list(context.registry)
+    parts = context.parts
+    return Figures(
+        sessions=len(context.registry),
+        sockets=len(context.sockets),
+        window_bytes=sum(stream.window.held_bytes for s in sessions for stream in s.streams.values()),
+        unjournalled=sum(s.unjournalled for s in sessions),
+        vad_failures=sum(s.vad_failures for s in sessions),
+        rss_bytes=resident_bytes(),
+        budget_bytes=memory_budget(parts.settings.memory_budget_mb),
+        journal=parts.journal.stats,
+        uploads=parts.archive.health(),
+        catalog_ok=catalog_ok,
+    )
+
+
+def judge(figures: Figures, settings: Settings) -> dict[str, Check]:
+    """Every check, by the contract's thresholds."""
+    uploads = figures.uploads
+    done = uploads.uploads_ok + uploads.uploads_failed
+    success = uploads.uploads_ok / done if done else 1.0
+    succeeds = Level.ERROR if uploads.refused else Level.OK if success >= MIN_UPLOAD_SUCCESS else Level.WARN
+    # Two intervals where chunks become due after one; segments may rightly wait longer, so from when they are
+    # due.
+    patience = due_after_ms(settings.layout, settings.upload_interval_ms) + settings.upload_interval_ms
+    backlog = uploads.oldest_unstored_ms or 0
+    return {
+        "memory": by_thresholds(figures.rss_bytes / figures.budget_bytes, WARN_SHARE, ERROR_SHARE),
+        "upload_success": Check(succeeds, round(success, 4), uploads.last_error),
+        "upload_latency": by_thresholds(uploads.p99_upload_ms or 0, WARN_LATENCY_MS, ERROR_LATENCY_MS),
+        "backlog_age": Check(Level.WARN if backlog > patience else Level.OK, backlog, uploads.last_error),
+        "sessions": by_thresholds(figures.sessions / settings.max_sessions, WARN_SHARE, 1.0),
+        "journal": _judge_journal(figures, settings),
+        "catalog": Check(Level.OK) if figures.catalog_ok else Check(Level.ERROR, detail="it doesn't answer"),
+        "vad": Check(
+            Level.WARN if figures.vad_failures else Level.OK,
+            figures.vad_failures,
+            "voice detection failed in live sessions; their audio is kept",
+        ),
+    }
+
+
+def _judge_journal(figures: Figures, settings: Settings) -> Check:
+    if figures.journal.stalled is not None:
+        # Level `memory` doesn't wait for the journal, so acks go on; yet nothing is safe.
+        acks = "" if settings.ack is AckLevel.MEMORY else "; acks wait"
+        return Check(Level.ERROR, detail=f"commits fail{acks}: {figures.journal.stalled}")
+    if figures.unjournalled:
+        return Check(Level.WARN, figures.unjournalled, "chunks of live sessions that no journal holds")
+    return by_thresholds(
+        figures.journal.used_bytes / settings.journal_max_bytes, WARN_SHARE, ERROR_SHARE, "it is filling up"
+    )
+
+
+def overall(checks: Mapping[str, Check]) -> str:
+    """`ok`, `degraded` where a check warns, `error` where one fails."""
+    worst = {check.status for check in checks.values()}
+    return "error" if Level.ERROR in worst else "degraded" if Level.WARN in worst else "ok"
+
+
+def show(figures: Figures, settings: Settings, version: str) -> dict[str, Any]:
+    """The body of `/health`. URLs may hold secrets, so only their schemes are shown."""
+    checks = judge(figures, settings)
+    uploads, journal = figures.uploads, figures.journal
+    return {
+        "status": overall(checks),
+        "app": APP,
+        "version": version,
+        "backend": {
+            "scheme": urlsplit(settings.storage_url).scheme,
+            "layout": settings.layout.value,
+            "ack": settings.ack.value,
+        },
+        "catalog": {"scheme": urlsplit(settings.catalog_url).scheme, "ok": figures.catalog_ok},
+        "journal": attrs.asdict(journal) | {"max_bytes": settings.journal_max_bytes},
+        "sessions": {"live": figures.sessions, "sockets": figures.sockets, "max": settings.max_sessions},
+        "memory": {
+            "rss_bytes": figures.rss_bytes,
+            "budget_bytes": figures.budget_bytes,
+            "ratio": round(figures.rss_bytes / figures.budget_bytes, 4),
+            "window_bytes": figures.window_bytes,
+        },
+        "uploads": {
+            "ok": uploads.uploads_ok,
+            "failed": uploads.uploads_failed,
+            "retrying": uploads.retrying,
+            "mean_ms": uploads.mean_upload_ms,
+            "p99_ms": uploads.p99_upload_ms,
+            "backlog_chunks": uploads.chunks_waiting,
+            "backlog_streams": uploads.streams,
+            "oldest_unstored_ms": uploads.oldest_unstored_ms,
+            "last_error": uploads.last_error,
+        },
+        "checks": {name: check.to_wire() for name, check in checks.items()},
+    }

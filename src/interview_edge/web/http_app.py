@@ -1,0 +1,122 @@
+"""The Quart-Trio application behind the dispatcher: the routes, and what holds for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+from quart import Response, request
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, RequestTimeout
+from werkzeug.routing import RequestRedirect
+
+from interview_edge.core.keys import check_session_id
+from interview_edge.errors import (
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    INVALID_QUERY,
+    METHOD_NOT_ALLOWED,
+    ROUTE_NOT_FOUND,
+    EdgeError,
+)
+from interview_edge.web.hypercorn import BodyBudget, BodyLimit
+from interview_edge.web.messages import REQUEST_STACK
+from interview_edge.web.paths import SegmentConverter
+from interview_edge.web.refusals import error_body, error_headers, known_error, refuse_http
+from interview_edge.web.routes import Route
+from interview_edge.web.traffic import UNMATCHED, Traffic
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+# Eight resolves of the largest size at once; a body's parsed form costs about as much again.
+BODIES_TOTAL = 128 * 1024 * 1024
+SMALL_BODY = 64 * 1024  # where no route matches: read, so that the client sees the answer
+
+
+def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
+    """The routes as an ASGI application for `http` scopes whose path the dispatcher has rewritten."""
+    app = QuartTrio("interview_edge.web", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.config["MAX_CONTENT_LENGTH"] = None  # BodyLimit's, a limit for each route
+    app.url_map.converters["segment"] = SegmentConverter
+    app.url_map.merge_slashes = False
+    for route in routes:
+        app.add_url_rule(route.path, f"{route.method} {route.path}", route.view, methods=[route.method])
+    app.url_value_preprocessor(_check_values)
+    app.register_error_handler(Exception, _answer_error)
+    app.after_request(_count(traffic))
+
+    async def refuse(error: EdgeError, scope: Any, send: Any) -> None:
+        traffic.count(UNMATCHED, scope["method"], error.kind.status)
+        await refuse_http(error, send)
+
+    bounded = BodyLimit(
+        app=_untyped(app), limit_for=_body_limits(app, routes), budget=BodyBudget(BODIES_TOTAL), refuse=refuse
+    )
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        async with AsyncExitStack() as stack:
+            await bounded({**scope, REQUEST_STACK: stack}, receive, send)
+
+    return serve
+
+
+def _untyped(app: QuartTrio) -> AsgiApp:
+    """Quart types its scopes and events one by one; ASGI is dictionaries."""
+    return app
+
+
+def _body_limits(app: QuartTrio, routes: Sequence[Route]) -> Callable[[Any], int]:
+    limits = {f"{route.method} {route.path}": route.max_body for route in routes}
+    adapter = app.url_map.bind("")
+
+    def limit_for(scope: Any) -> int:
+        try:
+            endpoint, _ = adapter.match(scope["path"], scope["method"])
+        except (HTTPException, RequestRedirect):
+            return SMALL_BODY
+        return limits[endpoint]
+
+    return limit_for
+
+
+def _check_values(_: str | None, values: dict[str, Any] | None) -> None:
+    """Every path parameter of this name is a session's id: checked before any view runs."""
+    if values and "session_id" in values:
+        check_session_id(values["session_id"])
+
+
+def _count(traffic: Traffic) -> Callable[[Response], Awaitable[Response]]:
+    async def count(response: Response) -> Response:
+        rule = request.url_rule
+        traffic.count(UNMATCHED if rule is None else rule.rule, request.method, response.status_code)
+        return response
+
+    return count
+
+
+async def _answer_error(error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return _answer_http_exception(error)
+    return _refusal(known_error(error), {})
+
+
+def _answer_http_exception(error: HTTPException) -> Response:
+    """Quart's own refusals, in the words of our table."""
+    match error:
+        case MethodNotAllowed():
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            return _refusal(EdgeError(METHOD_NOT_ALLOWED), {"allow": allowed})
+        case RequestEntityTooLarge():
+            return _refusal(EdgeError(BODY_TOO_LARGE), {})
+        case RequestTimeout():
+            return _refusal(EdgeError(BODY_TOO_SLOW), {})
+        case HTTPException(code=400):
+            return _refusal(EdgeError(INVALID_QUERY), {})
+        case _:
+            return _refusal(EdgeError(ROUTE_NOT_FOUND), {})
+
+
+def _refusal(error: EdgeError, headers: dict[str, str]) -> Response:
+    return Response(error_body(error), error.kind.status, error_headers(error) | headers)

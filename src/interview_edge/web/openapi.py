@@ -1,0 +1,100 @@
+"""The OpenAPI 3.1 document, made of the routes that are served: what isn't there isn't documented, and vice
+versa.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from interview_edge.errors import ErrorKind
+from interview_edge.web.routes import Content, Parameter, Route
+from interview_edge.web.schemas import SCHEMAS, ref
+
+_PARAMETER = re.compile(r"<segment:([a-z_]+)>")
+_PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
+    "session_id": (
+        {"type": "string", "minLength": 1, "maxLength": 128},
+        "any Unicode, percent-encoded (a `/` in it as `%2F`)",
+    ),
+    "stream": ({"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}, "an audio channel of the session"),
+    "seq": ({"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, "the second's number, from 1"),
+}
+
+
+def make_openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
+    """The document of these routes."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = _PARAMETER.sub(r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "interview-edge",
+            "version": version,
+            "description": (
+                "Live interview audio in, every acknowledged second kept, the finished record out. "
+                "Audio comes in by WebSocket, see /asyncapi.json. Errors are `{detail, code}`, with fields of "
+                "their own where that helps."
+            ),
+        },
+        "paths": paths,
+        "components": {"schemas": dict(SCHEMAS)},
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    answers: dict[str, Any] = {str(status): _answer(content) for status, content in route.answers.items()}
+    answers |= {str(status): _refusals(kinds) for status, kinds in _by_status(route.all_errors).items()}
+    shown: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": f"{route.method.lower()}_{_words(route.path)}",
+        "parameters": [
+            *(_path_parameter(name) for name in _PARAMETER.findall(route.path)),
+            *(_parameter(parameter) for parameter in route.parameters),
+        ],
+        "responses": dict(sorted(answers.items())),
+    }
+    if route.body is not None:
+        shown["requestBody"] = _answer(route.body)
+    return shown
+
+
+def _words(path: str) -> str:
+    return "_".join(re.findall(r"[a-z0-9]+", _PARAMETER.sub("", path).lower())) or "root"
+
+
+def _answer(content: Content) -> dict[str, Any]:
+    schema = {} if content.schema is None else {"schema": dict(content.schema)}
+    return {"description": content.description, "content": {content.media_type: schema}}
+
+
+def _by_status(kinds: Iterable[ErrorKind]) -> dict[int, list[ErrorKind]]:
+    found: dict[int, list[ErrorKind]] = {}
+    for kind in dict.fromkeys(kinds):
+        found.setdefault(kind.status, []).append(kind)
+    return found
+
+
+def _refusals(kinds: Sequence[ErrorKind]) -> dict[str, Any]:
+    codes = {"type": "object", "properties": {"code": {"enum": [kind.code for kind in kinds]}}}
+    return {
+        "description": "; ".join(f"`{kind.code}`: {kind.detail}" for kind in kinds),
+        "content": {"application/json": {"schema": {"allOf": [ref("Error"), codes]}}},
+    }
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    schema, text = _PATH_SCHEMAS[name]
+    return {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "schema": dict(parameter.schema),
+    }

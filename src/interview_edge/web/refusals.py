@@ -1,0 +1,87 @@
+"""Errors as answers: the one place where what was raised below becomes HTTP (contract ingest.md, Error
+bodies).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+import trio
+
+from interview_edge.backends.protocol import BackendError
+from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
+from interview_edge.errors import (
+    CATALOG_UNAVAILABLE,
+    INTERNAL,
+    SESSION_DELETED,
+    STORAGE_UNAVAILABLE,
+    EdgeError,
+)
+from interview_edge.journal import JournalError
+
+log = structlog.get_logger(__name__)
+
+Send = Callable[[Any], Awaitable[None]]
+
+DEFAULT_RETRY_AFTER = 1.0  # seconds, for a 503 that names none
+COMMON_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+
+def known_error(error: Exception) -> EdgeError:
+    """The error of the table that `error` is to the client. What nobody foresaw is `internal`, and is
+    logged.
+    """
+    match error:
+        case EdgeError():
+            return error
+        case SessionIsDeleted():
+            return EdgeError(SESSION_DELETED)
+        case CatalogUnavailable():
+            found = EdgeError(CATALOG_UNAVAILABLE)
+        case JournalError() | BackendError() | trio.TooSlowError():
+            found = EdgeError(STORAGE_UNAVAILABLE, "storage is unavailable; retry")
+        case _:
+            log.error("a request failed", exc_info=error)
+            return EdgeError(INTERNAL)
+    log.warning("a request was refused", code=found.kind.code, cause=repr(error))
+    return found
+
+
+def error_body(error: EdgeError) -> bytes:
+    """`{detail, code}` and the error's own fields, as JSON."""
+    return msgspec.json.encode({"detail": error.detail, "code": error.kind.code} | dict(error.fields))
+
+
+def error_headers(error: EdgeError) -> dict[str, str]:
+    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps."""
+    headers = {"content-type": "application/json; charset=utf-8"} | COMMON_HEADERS
+    if error.kind.status == 503 or error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after or DEFAULT_RETRY_AFTER)))
+    return headers
+
+
+async def refuse_http(error: EdgeError, send: Send, headers: Mapping[str, str] | None = None) -> None:
+    """Answer an HTTP request with the error, over plain ASGI."""
+    await _respond("http.response", error, send, headers or {})
+
+
+async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
+    """Answer a WebSocket's handshake with the error. A server without `websocket.http.response` makes it a
+    403.
+    """
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await _respond("websocket.http.response", error, send, {})
+    else:
+        await send({"type": "websocket.close", "code": error.kind.close or 1008, "reason": error.kind.code})
+
+
+async def _respond(kind: str, error: EdgeError, send: Send, headers: Mapping[str, str]) -> None:
+    body = error_body(error)
+    shown = error_headers(error) | {"content-length": str(len(body))} | dict(headers)
+    encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in shown.items()]
+    await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encoded})
+    await send({"type": f"{kind}.body", "body": body, "more_body": False})

@@ -1,0 +1,163 @@
+"""JSON schemas of what the HTTP routes take and give, for the OpenAPI document. A test holds answers to
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "number"}
+BOOLEAN: Schema = {"type": "boolean"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+ANYTHING: Schema = {"type": "object"}
+RANGE: Schema = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+RANGES: Schema = {"type": "array", "items": RANGE, "description": "Ranges of seqs, both ends included."}
+
+
+def ref(name: str) -> Schema:
+    """A schema of SCHEMAS, by reference."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+    """An object with these fields."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+    }
+
+
+def listing(items: Schema) -> Schema:
+    """An array of `items`."""
+    return {"type": "array", "items": items}
+
+
+def nullable(schema: Schema) -> Schema:
+    """`schema` or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def by_name(schema: Schema) -> Schema:
+    """An object whose every value is `schema`."""
+    return {"type": "object", "additionalProperties": schema}
+
+
+_PERSON = record({"name": TEXT}, {"email": TEXT})
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Error": record({"detail": TEXT, "code": TEXT}, {"field": TEXT, "seq": COUNT}),
+    "IngestStatus": record(
+        {
+            "session_id": TEXT,
+            "meeting_id": TEXT,
+            "last_seq": COUNT,
+            "received_chunks": COUNT,
+            "duplicate_chunks": COUNT,
+            "missing_chunks": COUNT,
+            "bytes_stored": COUNT,
+            "started_at": TIME,
+            "updated_at": TIME,
+            "missing": RANGES,
+            "missing_truncated": BOOLEAN,
+        }
+    ),
+    "Cluster": record(
+        {
+            "cluster_id": TEXT,
+            "centroid": listing(NUMBER),
+            "sample_count": COUNT,
+            "bound_name": nullable(TEXT),
+        }
+    ),
+    "SessionState": record(
+        {"clusters": listing(ref("Cluster")), "bindings": by_name(TEXT), "config": by_name({})},
+        {"roster": listing(_PERSON)},
+    ),
+    "State": record(
+        {
+            "session_id": TEXT,
+            "state": ref("SessionState"),
+            "event_count": COUNT,
+            "updated_at": nullable(TIME),
+            "ingest": nullable(ref("IngestStatus")),
+            "ingest_by_stream": by_name(ref("IngestStatus")),
+        }
+    ),
+    "SessionSummary": record(
+        {
+            "session_id": TEXT,
+            "started_at": TIME,
+            "last_activity_at": TIME,
+            "status": {"enum": ["live", "closed"]},
+            "seconds": NUMBER,
+            "missing": COUNT,
+            "finalized": BOOLEAN,
+            "finalized_at": nullable(TIME),
+        }
+    ),
+    "SessionList": record({"items": listing(ref("SessionSummary")), "next": nullable(TEXT)}),
+    "Event": record({"seq_no": COUNT, "ts": TIME, "type": TEXT}, {"stream": TEXT}),
+    "EventList": record({"items": listing(ref("Event")), "next": nullable(COUNT)}),
+    "ResolveRequest": record(
+        {
+            "audio": {
+                "oneOf": [
+                    record(
+                        {
+                            "content_b64": {"type": "string", "minLength": 1},
+                            "format": {"enum": ["wav", "pcm_s16le", "mp3", "m4a", "ogg", "flac"]},
+                        },
+                        {"sample_rate": COUNT, "channels": COUNT},
+                    ),
+                    record({"last_ms": {"type": "integer", "minimum": 1}}, {"stream": TEXT}),
+                ]
+            }
+        },
+        {"asr_text": nullable(TEXT), "roster": nullable(listing(_PERSON))},
+    ),
+    "ResolveAnswer": record(
+        {
+            "cluster_id": TEXT,
+            "speaker_name": nullable(TEXT),
+            "decision": {"enum": ["auto", "confirm", "unknown"]},
+            "evidence": ANYTHING,
+            "updated_state": ref("SessionState"),
+        },
+        {"session_id": TEXT},
+    ),
+    "FinalizeRequest": record({}, {"metadata": ANYTHING}),
+    "Finalized": record(
+        {
+            "session_id": TEXT,
+            "result_key": TEXT,
+            "event_count": COUNT,
+            "finalized_at": TIME,
+            "complete": BOOLEAN,
+            "missing": RANGES,
+            "missing_by_stream": by_name(RANGES),
+        }
+    ),
+    "Deleted": record({"session_id": TEXT, "deleted": BOOLEAN}),
+    "Status": record({"status": TEXT}, {"check": TEXT}),
+    "Check": record({"status": {"enum": ["ok", "warn", "error"]}}, {"value": {}, "detail": TEXT}),
+    "Health": record(
+        {
+            "status": {"enum": ["ok", "degraded", "error"]},
+            "app": TEXT,
+            "version": TEXT,
+            "backend": ANYTHING,
+            "catalog": ANYTHING,
+            "journal": ANYTHING,
+            "sessions": ANYTHING,
+            "memory": ANYTHING,
+            "uploads": ANYTHING,
+            "checks": by_name(ref("Check")),
+        }
+    ),
+}
