@@ -157,7 +157,12 @@ async def smoke(
 
 @app.command
 async def send(
-    file: Annotated[str, Parameter(help="Audio file, or - for standard input (WAV, or with --raw PCM).")],
+    file: Annotated[
+        str,
+        Parameter(
+            help="Audio file, or - for standard input (WAV, or with --raw PCM).", allow_leading_hyphen=True
+        ),
+    ],
     /,
     *,
     url: Annotated[str, Parameter(help="Base URL of the server.")] = DEFAULT_URL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -14,9 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from interview_edge.cli.audio_source import AudioError, AudioSource, open_file, open_raw, open_wav_pipe
-from interview_edge.client import ChunkRefused, ClientError, Ingest, open_ingest
+from interview_edge.client import (
+    ChunkRefused,
+    ClientError,
+    EdgeHttp,
+    EdgeRequestError,
+    Ingest,
+    open_ingest,
+)
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES, SAMPLE_RATE
 from interview_edge.errors import CHUNK_CONFLICT
+
+_FIRST_ANSWER = 10.0  # seconds
 
 
 class OtherAudio(Exception):
@@ -45,6 +54,7 @@ async def send_file(
     """The command: open `file` (`-`: standard input), send it, show progress; answers the exit status."""
     try:
         source = await trio.to_thread.run_sync(_open, file, raw, abandon_on_cancel=True)
+        await require_server(url)
         async with open_ingest(url, session_id, stream) as ingest:
             print(f"session {session_id}", flush=True)
             with _progress(source.seconds) as advance:
@@ -60,6 +70,14 @@ async def send_file(
         complain(str(error))
         return 1
     return 0
+
+
+async def require_server(url: str) -> None:
+    """Raise `EdgeUnreachable` where nothing listens: a cut is ridden out for minutes, a wrong URL is not."""
+    async with EdgeHttp(url, timeout=_FIRST_ANSWER) as http:
+        # An error is an answer too; a proxy may well keep /health to itself.
+        with suppress(EdgeRequestError):
+            await http.health()
 
 
 def _open(file: str, raw: bool) -> AudioSource:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from interview_edge.cli.send import require_server
 from interview_edge.client import ClientError, EdgeHttp, Persistence, open_ingest
 from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.wire.frames import Ack
@@ -54,6 +55,7 @@ async def _exercise(
             f"missing_count={ack.missing_count} duplicate_count={ack.duplicate_count}"
         )
 
+    await require_server(base_http)
     patience = Persistence(give_up_after=_DEADLINE, answer_timeout=_DEADLINE)
     async with open_ingest(base_ws, session_id, binary=False, persistence=patience, on_ack=on_ack) as ingest:
         before = ingest.ready.ingest
