@@ -33,8 +33,6 @@ _log = structlog.get_logger(__name__)
 EXPECTED = (BackendError, CatalogUnavailable, JournalError)
 STALE_ENTRIES = 64
 REPLAY_ROWS = 1_000
-# 2^16 times the first delay is over any retry_max that settings allow; past it the number would only grow.
-MAX_DOUBLINGS = 16
 
 
 def _nobody(_: StreamKey, __: Sequence[object]) -> None:
@@ -262,6 +260,8 @@ class Archive:
         if result.error is not None:
             self._back_off(stream, result.error)
         else:
+            if stream.failures:
+                _log.info("uploads work again", session_id=stream.key.session_id, stream=stream.key.stream)
             stream.failures = 0
             self._refused = False
         if stream.forgotten:
@@ -275,17 +275,10 @@ class Archive:
         stream.look_again = False
 
     def _back_off(self, stream: StreamBacklog, error: Exception) -> None:
-        """Full jitter: many streams that failed together come back spread out. Refused ones at the slowest
-        pace.
-        """
-        longest = self._policy.retry_max
+        """Note the failure and when to try again."""
         refused = isinstance(error, BackendRefused)
-        if refused:
-            delay = self._random.uniform(longest / 2, longest)
-        else:
-            doubled = self._policy.retry_initial * 2 ** min(stream.failures, MAX_DOUBLINGS)
-            delay = self._random.uniform(0, min(longest, doubled))
         stream.failures += 1
+        delay = self._policy.retry_delay(stream.failures, self._random, refused=refused)
         stream.not_before = trio.current_time() + delay
         self._refused = self._refused or refused
         expected = isinstance(error, EXPECTED)

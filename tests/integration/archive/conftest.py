@@ -21,6 +21,7 @@ from interview_edge.core.models import Chunk, Extent, Layout, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES, identify
 from interview_edge.core.ranges import Ranges
 from interview_edge.journal import Append, Journal, open_journal
+from interview_edge.testing import FaultyBackend
 
 NOW = 1_700_000_000_000
 KEY = StreamKey("interview-1")
@@ -237,10 +238,24 @@ async def assert_exact(
     return extents
 
 
+class HeldBackend(FaultyBackend):
+    """A store whose puts wait until they are told to go on."""
+
+    def __init__(self, inner: StorageBackend) -> None:
+        super().__init__(inner)
+        self.asked = trio.Event()
+        self.go_on = trio.Event()
+
+    async def put(self, key: str, data: bytes, **options: Any) -> bool:
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().put(key, data, **options)
+
+
 async def until(reached: Callable[[], bool], seconds: float = 5) -> None:
     """Wait until `reached()`: what the tests wait for happens in SQLite's threads, so no event tells."""
     with trio.fail_after(seconds):
-        while not reached():  # noqa: ASYNC110  # see above
+        while not reached():
             await trio.sleep(0.001)
 
 

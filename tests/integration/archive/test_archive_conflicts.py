@@ -8,7 +8,18 @@ from interview_edge.backends.memory import MemoryBackend
 from interview_edge.core.keys import conflict_key
 from interview_edge.core.models import Layout
 
-from .conftest import BOTH_LAYOUTS, KEY, Fuse, Node, OpenNode, assert_exact, chunk_of, drained, until
+from .conftest import (
+    BOTH_LAYOUTS,
+    KEY,
+    Fuse,
+    HeldBackend,
+    Node,
+    OpenNode,
+    assert_exact,
+    chunk_of,
+    drained,
+    until,
+)
 
 
 @BOTH_LAYOUTS
@@ -105,37 +116,16 @@ async def test_a_node_that_is_quicker_between_look_and_commit(
 ) -> None:
     """The catalog's own answer shows the conflict; the step after it keeps the other bytes."""
     ours, theirs = chunk_of(1), chunk_of(1, salt="other")
-    async with (
-        open_node(backend, name="a") as a,
-        open_node(Slow(backend), name="b") as b,
-    ):
+    held = HeldBackend(backend)
+    async with open_node(backend, name="a") as a, open_node(held, name="b") as b:
         await b.journal_chunks([theirs])
         b.archive.hurry(KEY.session_id)
-        slow = b.backend
-        assert isinstance(slow, Slow)
         with trio.fail_after(5):
-            await slow.asked.wait()
+            await held.asked.wait()
             await a.journal_chunks([ours])
             await a.flush()
-            slow.go_on.set()
+            held.go_on.set()
             await b.flush()
         assert await b.reader.chunk(KEY, 1) == ours.pcm
         assert await backend.get(conflict_key(KEY, 1, theirs.identity)) == theirs.pcm
         assert b.conflicts == [(KEY, (1,))]
-
-
-class Slow:
-    """A store whose first put waits until it is told to go on."""
-
-    def __init__(self, inner: MemoryBackend) -> None:
-        self._inner = inner
-        self.asked = trio.Event()
-        self.go_on = trio.Event()
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    async def put(self, key: str, data: bytes, **options: object) -> bool:
-        self.asked.set()
-        await self.go_on.wait()
-        return await self._inner.put(key, data, **options)  # type: ignore[arg-type]  # passed on as they came

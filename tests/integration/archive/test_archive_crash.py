@@ -8,10 +8,12 @@ kill a real process with -9 stand with the server.)
 from __future__ import annotations
 
 import datetime
+from pathlib import Path
 
 import pytest
 import trio
 
+from interview_edge.backends.local import open_local
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.core.models import Layout
 
@@ -120,5 +122,17 @@ async def test_a_plan_carried_out_in_parts_over_several_starts(open_node: OpenNo
                 with trio.fail_after(5):
                     await fuse.blown.wait()
     async with open_node(backend) as node:
+        await drained(node)
+        await assert_exact(node, CHUNKS, duplicates=REPEATS)
+
+
+@BOTH_LAYOUTS
+async def test_the_same_on_a_real_disk(open_node: OpenNode, tmp_path: Path, layout: Layout) -> None:
+    """The store too is opened anew, from its folder."""
+    url = (tmp_path / "objects").as_uri()
+    fuse = Fuse("put", after=True)
+    async with open_local(url, {}) as store, open_node(store, fuse=fuse, layout=layout) as node:
+        await run_until_blown(node, fuse)
+    async with open_local(url, {}) as store, open_node(store, layout=layout) as node:
         await drained(node)
         await assert_exact(node, CHUNKS, duplicates=REPEATS)

@@ -19,6 +19,7 @@ from .conftest import (
     KEY,
     NOW,
     Fuse,
+    HeldBackend,
     Node,
     OpenNode,
     assert_exact,
@@ -133,17 +134,7 @@ async def test_another_nodes_journal_does_not_bring_it_back(
 
 
 async def test_the_put_under_way_is_awaited(open_node: OpenNode) -> None:
-    class Held(FaultyBackend):
-        def __init__(self) -> None:
-            super().__init__(MemoryBackend())
-            self.asked, self.go_on = trio.Event(), trio.Event()
-
-        async def put(self, key: str, data: bytes, **options: object) -> bool:
-            self.asked.set()
-            await self.go_on.wait()
-            return await super().put(key, data, **options)  # type: ignore[arg-type]  # passed on as they came
-
-    backend = Held()
+    backend = HeldBackend(MemoryBackend())
     async with open_node(backend) as node:
         await node.journal_chunks([chunk_of(1)])
         node.archive.hurry(KEY.session_id)

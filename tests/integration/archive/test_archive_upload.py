@@ -9,7 +9,7 @@ import trio.testing
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.core.models import Layout, SegmentFormat, StreamKey
 
-from .conftest import BOTH_LAYOUTS, KEY, NOW, OpenNode, assert_exact, chunk_of, drained, until
+from .conftest import BOTH_LAYOUTS, KEY, NOW, HeldBackend, OpenNode, assert_exact, chunk_of, drained, until
 
 
 @BOTH_LAYOUTS
@@ -91,6 +91,18 @@ async def test_a_complete_segment_goes_at_once_and_an_incomplete_one_waits(
         await node.journal_chunks(chunk_of(seq) for seq in range(1, 63))
         await until(lambda: node.archive.health().chunks_waiting == 2)
         assert node.stored == [(KEY, ((1, 60),))]
+
+
+async def test_a_segment_that_completes_during_a_step_goes_right_after_it(open_node: OpenNode) -> None:
+    backend = HeldBackend(MemoryBackend())
+    async with open_node(backend, layout=Layout.SEGMENTS) as node:
+        await node.journal_chunks([chunk_of(1)])
+        node.archive.hurry(KEY.session_id)
+        await backend.asked.wait()
+        await node.journal_chunks(chunk_of(seq) for seq in range(61, 121))
+        backend.go_on.set()
+        await drained(node)
+        assert node.stored == [(KEY, ((1, 1),)), (KEY, ((61, 120),))]
 
 
 async def test_layout_chunks_waits_for_the_interval(open_node: OpenNode, backend: MemoryBackend) -> None:
