@@ -1,0 +1,60 @@
+"""`python -m benchmarks ingest | ack | memory | depth | all`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from benchmarks import ack as ack_latency
+from benchmarks import depth as session_depth
+from benchmarks import ingest as ingest_cost
+from benchmarks import memory as session_memory
+from benchmarks.report import OUT, publish
+
+app = App(name="benchmarks", help="Measure a real server; tables here, JSON in benchmarks/out.")
+
+Counts = Annotated[tuple[int, ...], Parameter(consume_multiple=True)]
+
+
+@app.command
+def ingest(
+    *, sessions: Counts = (1, 20, 200), chunks: int = 4000, rounds: int = 5, window: int = 32, out: Path = OUT
+) -> None:
+    """Server CPU a chunk, beside a bare stock echo. `chunks`: of a round, over all sessions."""
+    options = {"sessions": sessions, "chunks": chunks, "rounds": rounds, "window": window}
+    publish("ingest", options, ingest_cost.run(sessions, chunks, rounds, window), out)
+
+
+@app.command
+def ack(*, sessions: Counts = (100, 500), seconds: int = 10, runs: int = 5, out: Path = OUT) -> None:
+    """Ack latency of live sessions, one chunk a second each."""
+    options = {"sessions": sessions, "seconds": seconds, "runs": runs}
+    publish("ack", options, ack_latency.run(sessions, seconds, runs), out)
+
+
+@app.command
+def memory(*, full: int = 50, light: int = 500, waves: int = 3, out: Path = OUT) -> None:
+    """Memory a session. `full` sessions get a whole window, `light` ones ten seconds; 0 leaves one out."""
+    options = {"full": full, "light": light, "waves": waves}
+    publish("memory", options, session_memory.run(full, light, waves, out), out)
+
+
+@app.command
+def depth(*, depths: Counts = (100, 1000, 3600), span: int = 200, out: Path = OUT) -> None:
+    """CPU a chunk and ack latency, far into one session."""
+    publish("depth", {"depths": depths, "span": span}, session_depth.run(depths, span), out)
+
+
+@app.command(name="all")
+def everything(*, out: Path = OUT) -> None:
+    """All four, as they are by default: about a quarter of an hour."""
+    ingest(out=out)
+    ack(out=out)
+    memory(out=out)
+    depth(out=out)
+
+
+if __name__ == "__main__":
+    app()
