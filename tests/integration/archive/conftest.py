@@ -255,7 +255,9 @@ class HeldBackend(FaultyBackend):
 async def until(reached: Callable[[], bool], seconds: float = 5) -> None:
     """Wait until `reached()`: what the tests wait for happens in SQLite's threads, so no event tells."""
     with trio.fail_after(seconds):
-        while not reached():
+        while True:
+            if reached():
+                return
             await trio.sleep(0.001)
 
 
