@@ -1,7 +1,7 @@
 """Where objects are kept: the `StorageBackend` protocol, its implementations, and how a URL finds one."""
 
 from interview_edge.backends.discovery import open_backend
-from interview_edge.backends.keys import validate_key
+from interview_edge.backends.keys import normal_metadata, validate_key
 from interview_edge.backends.protocol import (
     BackendError,
     BackendFactory,
@@ -28,6 +28,7 @@ __all__ = [
     "Presigner",
     "StorageBackend",
     "WriterOpener",
+    "normal_metadata",
     "open_backend",
     "validate_key",
 ]

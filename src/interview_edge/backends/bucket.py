@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import timedelta
 from itertools import islice
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote, unquote
 
 import obstore
 import trio
@@ -20,13 +21,14 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from interview_edge.backends.keys import check_range, folder_of, is_valid_key, validate_key
+from interview_edge.backends.keys import check_range, folder_of, is_valid_key, normal_metadata, validate_key
 from interview_edge.backends.protocol import BackendRefused, BackendUnavailable, ObjectInfo, ObjectNotFound
 from interview_edge.backends.walk import walk
 
 MAX_THREADS = 32
 _PAGE = 1000  # S3's own
 _FARTHEST = 2**62  # no object is as long, and obstore takes no end over 2**64
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "")
 _CONTENT_TYPE = "Content-Type"
 
 T = TypeVar("T")
@@ -64,7 +66,7 @@ class S3Backend:
     ) -> bool:
         """See `StorageBackend.put`. One request, so at most 5 GiB (S3's limit)."""
         path = self._path(key)
-        attributes = {name.lower(): value for name, value in (metadata or {}).items()}
+        attributes = {name: _quoted(value) for name, value in normal_metadata(metadata).items()}
         attributes[_CONTENT_TYPE] = content_type
 
         def put() -> bool:
@@ -116,7 +118,8 @@ class S3Backend:
             found = obstore.get(self._store, path, options={"head": True})
             attributes = {name: str(value) for name, value in found.attributes.items()}
             content_type = attributes.pop(_CONTENT_TYPE, None)
-            return ObjectInfo(key, found.meta["size"], found.meta["last_modified"], content_type, attributes)
+            metadata = {name.lower(): unquote(value) for name, value in attributes.items()}
+            return ObjectInfo(key, found.meta["size"], found.meta["last_modified"], content_type, metadata)
 
         return await self._run(head, key=key)
 
@@ -237,6 +240,11 @@ class S3Backend:
         for run in walk(scan, folder, prefix, after):
             for key in run:
                 yield found.pop(key)
+
+
+def _quoted(value: str) -> str:
+    """Metadata goes as headers: visible ASCII as it is, all else (and '%') percent-encoded."""
+    return quote(value, safe=_VISIBLE)
 
 
 class _DisorderError(BaseError):

@@ -1,10 +1,18 @@
-"""What every backend checks before any I/O: keys, ranges, and which keys a prefix can have."""
+"""What every backend checks before any I/O: keys, metadata, ranges, and which keys a prefix can have."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 from interview_edge.backends.protocol import BackendRefused
 
 MAX_KEY_BYTES = 1024  # S3's limit, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+
+# An S3 client sends these as headers of their own, not as metadata.
+_HEADERS = frozenset(
+    {"cache-control", "content-disposition", "content-encoding", "content-language", "content-type"}
+)
 
 
 def validate_key(key: str) -> None:
@@ -40,6 +48,15 @@ def folder_of(prefix: str) -> str | None:
     if folder and not is_valid_key(folder[:-1]):
         return None
     return folder
+
+
+def normal_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """The metadata with names in lower case. Raises `BackendRefused` for a name that isn't allowed."""
+    normal = {name.lower(): value for name, value in (metadata or {}).items()}
+    for name in normal:
+        if not re.fullmatch(r"[a-z0-9_-]+", name) or name in _HEADERS:
+            raise BackendRefused(f"invalid metadata name {name[:200]!r}")
+    return normal
 
 
 def check_range(start: int, length: int) -> None:

@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 import trio
 
 from interview_edge.backends.files import FileStore, check_file_key
-from interview_edge.backends.keys import check_range
+from interview_edge.backends.keys import check_range, normal_metadata
 from interview_edge.backends.protocol import BackendUnavailable, ObjectInfo
 from interview_edge.backends.urls import BackendURLError, parse_url
 
@@ -47,10 +47,10 @@ class LocalBackend:
     ) -> bool:
         """See `StorageBackend.put`. Survives power loss, if the disk keeps what it says it has synced."""
         check_file_key(key)
-        lowered = {name.lower(): value for name, value in (metadata or {}).items()}
+        normal = normal_metadata(metadata)
 
         def put() -> bool:
-            return self._store.put(key, data, content_type, lowered, if_absent=if_absent)
+            return self._store.put(key, data, content_type, normal, if_absent=if_absent)
 
         return await self._run(put)
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from interview_edge.backends.keys import check_range, validate_key
+from interview_edge.backends.keys import check_range, normal_metadata, validate_key
 from interview_edge.backends.protocol import BackendUnavailable, ObjectInfo, ObjectNotFound
 from interview_edge.backends.urls import BackendURLError, parse_url
 
@@ -38,14 +38,14 @@ class MemoryBackend:
         if_absent: bool = False,
     ) -> bool:
         """See `StorageBackend.put`. Durable as long as the backend lives."""
+        normal = normal_metadata(metadata)
         await self._enter(key)
         if key in self._objects:
             if if_absent:
                 return False
         else:
             bisect.insort(self._keys, key)
-        lowered = {name.lower(): value for name, value in (metadata or {}).items()}
-        info = ObjectInfo(key, len(data), self._now(), content_type, lowered)
+        info = ObjectInfo(key, len(data), self._now(), content_type, normal)
         self._objects[key] = info, bytes(data)  # a copy of a mutable buffer, the object itself if it is bytes
         return True
 

@@ -18,7 +18,7 @@ class BackendError(Exception):
     """Base of everything a backend raises on purpose. The message never holds a secret."""
 
 
-class ObjectNotFound(BackendError):  # noqa: N818 (a public name, as in the contract)
+class ObjectNotFound(BackendError):
     """No object has this key."""
 
     def __init__(self, key: str) -> None:
@@ -26,11 +26,11 @@ class ObjectNotFound(BackendError):  # noqa: N818 (a public name, as in the cont
         self.key = key
 
 
-class BackendUnavailable(BackendError):  # noqa: N818 (a public name, as in the contract)
+class BackendUnavailable(BackendError):
     """The store can't be reached, is overloaded, or failed in a way that may pass. Retry."""
 
 
-class BackendRefused(BackendError):  # noqa: N818 (a public name, as in the contract)
+class BackendRefused(BackendError):
     """The store refused for good: wrong credentials, no bucket, no space, bad key. Don't retry blindly."""
 
 
@@ -72,6 +72,8 @@ class StorageBackend(Protocol):
 
         Readers see the old object or the whole new one, never a part. Repeating a put is harmless.
         With `if_absent`, an object already there stays as it is. Answers whether this call wrote.
+        Metadata names are `[A-Za-z0-9_-]+` and none of HTTP's own (`content-type`...), else `BackendRefused`.
+        Values are any text; S3 takes 2 kB in all, each byte that isn't visible ASCII counted as 3.
         """
         ...
 
