@@ -157,10 +157,12 @@ def _utterances(record: dict[str, Any]) -> int:
 
 
 def _print_table(report: DemoReport, console: Console) -> None:
-    table = Table(title="interview-edge demo", show_header=False)
+    table = Table("what", "found", title="interview-edge demo", show_header=False)
+    table.columns[1].overflow = "fold"  # a path cut short is no use to anybody
     table.add_row("seconds of speech", f"{report.seconds:.1f}")
     table.add_row("gaps repaired", str(report.gaps_repaired))
     table.add_row("utterances heard", str(report.utterances))
-    table.add_row("WAV, equal to the input sample for sample", str(report.wav))
+    table.add_row("out equals in", "sample for sample")
+    table.add_row("WAV", str(report.wav))
     table.add_row("result.json", str(report.result))
     console.print(table)

@@ -60,8 +60,8 @@ async def send_file(
             with _progress(source.seconds) as advance:
                 sent = await send_source(ingest, source, speed=speed, resume=file != "-", on_chunk=advance)
             print(
-                f"{sent.seconds:.1f} s sent and acknowledged, {sent.held_before} chunks held before, "
-                f"{ingest.reconnects} reconnects"
+                f"{sent.seconds:.1f} s sent and acknowledged; seconds held before: {sent.held_before}; "
+                f"reconnects: {ingest.reconnects}"
             )
             if finalize:
                 done = await ingest.finalize()

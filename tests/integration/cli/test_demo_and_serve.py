@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import trio
 from rich.console import Console
 
 from interview_edge.cli.demo import DemoFailed, recording, run_demo, verify
 from interview_edge.cli.smoke import smoke
+from interview_edge.client import EdgeHttp
 
 COMMAND = [sys.executable, "-c", "from interview_edge.cli import main; main()"]
 SECONDS = 60  # a busy machine starts slowly
@@ -79,9 +81,9 @@ def test_the_demo_command_prints_where_everything_lies(tmp_path: Path) -> None:
 
 @contextmanager
 def serving(data_dir: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """`interview-edge serve` on a free port: its URL and its process, killed at the end if it still runs."""
+    """`interview-edge serve` (by default on a free port): its URL and its process, killed at the end."""
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--port", "0", "--data-dir", str(data_dir), *flags],
+        [*COMMAND, "serve", "--data-dir", str(data_dir), *(flags or ("--port", "0"))],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -103,6 +105,48 @@ async def test_serve_prints_its_url_works_and_ends_with_0_on_sigterm(tmp_path: P
         assert await smoke(url, url, "s1", 2, lambda _: None) == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=SECONDS) == 0
+
+
+async def wait_for_chunks(url: str, count: int) -> None:
+    async with EdgeHttp(url) as http:
+        for _ in range(20 * SECONDS):
+            ingest = (await http.state("s1"))["ingest"]
+            if ingest is not None and ingest["received_chunks"] == count:
+                return
+            await trio.sleep(0.05)
+    pytest.fail(f"the server never held {count} chunks")
+
+
+async def save_audio(url: str, path: Path) -> None:
+    async with EdgeHttp(url) as http:
+        await http.save_audio("s1", path)
+
+
+def test_send_rides_out_a_kill_of_the_server(tmp_path: Path) -> None:
+    """A pipe is being sent, the server is killed and started again: nothing is lost, nothing is asked."""
+    data_dir = tmp_path / "data"
+    pcm = recording()
+    with serving(data_dir) as (url, first):
+        port = url.rpartition(":")[2]
+        sending = subprocess.Popen(
+            [*COMMAND, "send", "-", "--raw", "--url", url, "--session-id", "s1", "--speed", "max"],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert sending.stdin is not None
+        sending.stdin.write(pcm[:128_000])
+        sending.stdin.flush()
+        trio.run(wait_for_chunks, url, 4)
+        first.kill()
+        first.wait(timeout=SECONDS)
+    with serving(data_dir, "--port", port) as (url, _):
+        printed, complaints = sending.communicate(pcm[128_000:], timeout=SECONDS)
+        assert sending.returncode == 0, complaints.decode()
+        assert b"reconnects: 1" in printed
+        trio.run(save_audio, url, tmp_path / "kept.wav")
+    assert verify(tmp_path / "kept.wav", pcm) == 11.0
 
 
 def test_a_second_server_on_the_same_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
