@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import attrs
-import h11
 import hypercorn.trio
 import pytest
 import trio
@@ -99,17 +98,15 @@ class Server:
             yield Client(trio.SocketStream(sock))
 
 
-async def _serve_stock(
-    app: App, limits: ServerLimits, sockets: list[socket.socket], shutdown: trio.Event, task_status: Any
-) -> None:
+def _stock(app: App, limits: ServerLimits, sock: socket.socket, shutdown: trio.Event) -> partial[Any]:
     """Hypercorn with the settings that come nearest to `limits`."""
     config = Config()
-    config.bind = [f"fd://{os.dup(sockets[0].fileno())}"]
+    config.bind = [f"fd://{os.dup(sock.fileno())}"]
     config.graceful_timeout = limits.graceful_timeout
     config.keep_alive_timeout = limits.keep_alive
     config.websocket_max_message_size = limits.max_frame_bytes
     config.websocket_ping_interval = limits.ping_interval
-    await hypercorn.trio.serve(app, config, shutdown_trigger=shutdown.wait, task_status=task_status)
+    return partial(hypercorn.trio.serve, app, config, shutdown_trigger=shutdown.wait)
 
 
 @asynccontextmanager
@@ -119,20 +116,22 @@ async def serving(app: App, *, receive_buffer: int | None = None, **limits: Any)
     sock = socket.create_server(("127.0.0.1", 0))
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)  # accepted sockets inherit it
-    shutdown, done = trio.Event(), trio.Event()
+    bound, shutdown, done = trio.Event(), trio.Event(), trio.Event()
+    if STOCK:
+        server = _stock(app, known, sock, shutdown)
+    else:
+        server = partial(serve, app, sockets=[sock], limits=known, shutdown_trigger=shutdown.wait)
 
-    async def run(task_status: trio.TaskStatus[list[str]]) -> None:
-        if STOCK:
-            await _serve_stock(app, known, [sock], shutdown, task_status)
-        else:
-            await serve(
-                app, sockets=[sock], limits=known, shutdown_trigger=shutdown.wait, task_status=task_status
-            )
+    async def run() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server)
+            bound.set()
         done.set()
 
     with trio.fail_after(15):
         async with trio.open_nursery() as nursery:
-            await nursery.start(run)
+            nursery.start_soon(run)
+            await bound.wait()
             try:
                 yield Server(sock.getsockname()[1], shutdown, done)
                 shutdown.set()
@@ -147,21 +146,3 @@ async def serving(app: App, *, receive_buffer: int | None = None, **limits: Any)
 def start() -> Any:
     """`async with start(app, **limits) as server`."""
     return serving
-
-
-def parse_answer(data: bytes) -> tuple[int, bytes]:
-    """(status, body) of one complete HTTP answer."""
-    client = h11.Connection(h11.CLIENT)
-    client.send(h11.Request(method="GET", target="/", headers=[("host", "test")]))
-    client.send(h11.EndOfMessage())
-    client.receive_data(data)
-    client.receive_data(b"")
-    head = client.next_event()
-    assert isinstance(head, h11.Response), data
-    body = b""
-    while isinstance(event := client.next_event(), h11.Data):
-        body += event.data
-    return head.status_code, body
-
-
-__all__ = ["App", "Client", "Server", "parse_answer", "partial", "serving"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 import trio
@@ -45,8 +46,9 @@ async def serve(
     and not yet listening, stand in for `host` and `port`; they are closed at the end.
 
     Draining: nothing more is accepted, idle connections close, the applications' tasks have
-    `limits.graceful_timeout` to end (each is expected to close its own sockets with 1012); what is open then
-    is reset and cancelled. A second cancellation from outside does the last step at once.
+    `limits.graceful_timeout` to end (each is expected to close its own sockets with 1012). Then they are
+    cancelled (their sockets closed with 1012 where they haven't), and what is open `limits.linger` later is
+    reset. Cancelled from outside, `serve` ends once each write under way is done or has timed out.
 
     Raises UnsupportedHypercornError, OSError where the address can't be bound, and Hypercorn's lifespan
     errors.
@@ -54,38 +56,32 @@ async def serve(
     check_shape()
     limits = ServerLimits() if limits is None else limits
     config = _configure(limits, log)
-    if sockets is None:
-        config.bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        sockets = config.create_sockets().insecure_sockets
     wrapped = ASGIWrapper(app)
     state: LifespanState = {}
     lifespan = Lifespan(wrapped, config, state)
-    try:
-        async with trio.open_nursery() as lifespan_nursery:
-            await lifespan_nursery.start(lifespan.handle_lifespan)
-            await lifespan.wait_for_startup()
-            await _serve_sockets(
-                partial(Connection, wrapped, config),
-                state,
-                limits,
-                _listen(sockets, limits.backlog),
-                shutdown_trigger,
-                task_status,
-            )
-            await lifespan.wait_for_shutdown()
-            lifespan_nursery.cancel_scope.cancel()
-    finally:
-        for sock in sockets:
-            sock.close()
+    async with AsyncExitStack() as stack:
+        if sockets is None:
+            listeners = await trio.open_tcp_listeners(port, host=host, backlog=limits.backlog)
+        else:
+            listeners = _listen(sockets, limits.backlog)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
+        lifespan_nursery = await stack.enter_async_context(trio.open_nursery())
+        await lifespan_nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        connection = partial(Connection, wrapped, config)
+        task_status.started([_url(listener.socket) for listener in listeners])
+        await _serve_listeners(connection, state, limits, listeners, shutdown_trigger)
+        await lifespan.wait_for_shutdown()
+        lifespan_nursery.cancel_scope.cancel()
 
 
-async def _serve_sockets(
+async def _serve_listeners(
     connection: Callable[..., Connection],
     state: LifespanState,
     limits: ServerLimits,
     listeners: list[trio.SocketListener],
     shutdown_trigger: Callable[[], Awaitable[object]],
-    task_status: trio.TaskStatus[list[str]],
 ) -> None:
     context = WorkerContext(None)
     roster = Roster(limits.max_connections, limits.linger)
@@ -93,18 +89,18 @@ async def _serve_sockets(
     async def handle(stream: trio.SocketStream) -> None:
         await connection(context, ConnectionState(state.copy()), limits, roster, stream)
 
-    urls = [_url(listener.socket) for listener in listeners]
     async with trio.open_nursery() as handlers:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(partial(trio.serve_listeners, handle, listeners, handler_nursery=handlers))
-            task_status.started(urls)
             await shutdown_trigger()
             accepting.cancel_scope.cancel()
         await context.terminated.set()
         with trio.move_on_after(limits.graceful_timeout):
             await roster.wait_empty()
-        roster.reset_all()
         handlers.cancel_scope.cancel()
+        with trio.move_on_after(limits.linger, shield=True):  # for the closing words of what was cancelled
+            await roster.wait_empty()
+        roster.reset_all()
 
 
 def _configure(limits: ServerLimits, log: logging.Logger) -> Config:
