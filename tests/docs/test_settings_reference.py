@@ -1,4 +1,4 @@
-"""docs/settings.md names every setting, its default and its other variable, and no other setting."""
+"""docs/reference/settings.md names every setting, its default and its other variable, and no other setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from interview_edge.settings import Settings, variable
 
-TEXT = (Path(__file__).parents[2] / "docs/settings.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs/reference/settings.md").read_text()
 ROWS = {
     name: (default, meaning)
     for name, default, meaning in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", TEXT, re.MULTILINE)
