@@ -442,6 +442,7 @@ async def test_a_fault_in_one_connection_leaves_the_others(
 
 
 async def test_an_endless_upload_is_refused_while_the_application_reads_it(start: Any) -> None:
+    """Green with stock Hypercorn, which BodyLimit runs on as well; red without BodyLimit."""
     reached: list[Any] = []
 
     async def reads(scope: Any, receive: Any, send: Any) -> None:
