@@ -12,26 +12,41 @@ from benchmarks import depth as session_depth
 from benchmarks import ingest as ingest_cost
 from benchmarks import memory as session_memory
 from benchmarks.report import OUT, publish
+from benchmarks.speech_frames import FORMATS, Format
 
 app = App(name="benchmarks", help="Measure a real server; tables here, JSON in benchmarks/out.")
 
 Counts = Annotated[tuple[int, ...], Parameter(consume_multiple=True)]
+Formats = Annotated[tuple[Format, ...], Parameter(consume_multiple=True)]
 
 
 @app.command
 def ingest(
-    *, sessions: Counts = (1, 20, 200), chunks: int = 4000, rounds: int = 5, window: int = 32, out: Path = OUT
+    *,
+    sessions: Counts = (1, 20, 200),
+    chunks: int = 4000,
+    rounds: int = 5,
+    window: int = 32,
+    formats: Formats = FORMATS,
+    out: Path = OUT,
 ) -> None:
     """Server CPU a chunk, beside a bare stock echo. `chunks`: of a round, over all sessions."""
     options = {"sessions": sessions, "chunks": chunks, "rounds": rounds, "window": window}
-    publish("ingest", options, ingest_cost.run(sessions, chunks, rounds, window), out)
+    publish("ingest", options, ingest_cost.run(sessions, chunks, rounds, window, formats), out)
 
 
 @app.command
-def ack(*, sessions: Counts = (100, 500), seconds: int = 10, runs: int = 5, out: Path = OUT) -> None:
+def ack(
+    *,
+    sessions: Counts = (100, 500),
+    seconds: int = 10,
+    runs: int = 5,
+    formats: Formats = FORMATS,
+    out: Path = OUT,
+) -> None:
     """Ack latency of live sessions, one chunk a second each."""
     options = {"sessions": sessions, "seconds": seconds, "runs": runs}
-    publish("ack", options, ack_latency.run(sessions, seconds, runs), out)
+    publish("ack", options, ack_latency.run(sessions, seconds, runs, formats), out)
 
 
 @app.command
@@ -42,9 +57,11 @@ def memory(*, full: int = 50, light: int = 500, waves: int = 3, out: Path = OUT)
 
 
 @app.command
-def depth(*, depths: Counts = (100, 1000, 3600), span: int = 200, out: Path = OUT) -> None:
+def depth(
+    *, depths: Counts = (100, 1000, 3600), span: int = 200, formats: Formats = FORMATS, out: Path = OUT
+) -> None:
     """CPU a chunk and ack latency, far into one session."""
-    publish("depth", {"depths": depths, "span": span}, session_depth.run(depths, span), out)
+    publish("depth", {"depths": depths, "span": span}, session_depth.run(depths, span, formats), out)
 
 
 @app.command(name="all")

@@ -12,17 +12,19 @@ from benchmarks.ingest import UPLOADS_SOON_MS
 from benchmarks.load import connections, send_paced, send_windowed
 from benchmarks.processes import ServerProcess, open_product
 from benchmarks.report import Row, Section, percentile
-from benchmarks.speech_frames import FORMATS, SpeechFrames, demo_seconds
+from benchmarks.speech_frames import FORMATS, Format, SpeechFrames, demo_seconds
 
 WINDOW = 32
 PACE = 0.02  # seconds between chunks while latency is measured: each is answered before the next
 
 
-def run(depths: Sequence[int] = (100, 1000, 3600), span: int = 200) -> list[Section]:
+def run(
+    depths: Sequence[int] = (100, 1000, 3600), span: int = 200, formats: Sequence[Format] = FORMATS
+) -> list[Section]:
     """Measure `span` chunks pipelined (CPU) and half as many one by one (latency) from each depth on."""
     audio = demo_seconds()
     rows: list[Row] = []
-    for format_ in FORMATS:
+    for format_ in formats:
         frames = SpeechFrames(format_, audio)
         with (
             open_product(AUDIO_STORAGE_UPLOAD_INTERVAL_MS=UPLOADS_SOON_MS) as server,

@@ -42,13 +42,17 @@ class Measured:
 
 
 def run(
-    sessions: Sequence[int] = (1, 20, 200), chunks: int = 4000, rounds: int = 5, window: int = 32
+    sessions: Sequence[int] = (1, 20, 200),
+    chunks: int = 4000,
+    rounds: int = 5,
+    window: int = 32,
+    formats: Sequence[Format] = FORMATS,
 ) -> list[Section]:
     """Measure; `chunks` are the total of a round, shared by its sessions."""
     audio = demo_seconds()
     ratios: list[Row] = []
     costs: list[Row] = []
-    for format_ in FORMATS:
+    for format_ in formats:
         frames = SpeechFrames(format_, audio)
         for count in sessions:
             found = _compare(frames, count, max(1, chunks // count), rounds, window)

@@ -1,0 +1,57 @@
+"""Each benchmark runs, at a size that measures nothing, against real servers in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def run_benchmark(out: Path, name: str, *options: str) -> dict[str, Any]:
+    """Its JSON; fails with its output where it fails."""
+    command = [sys.executable, "-m", "benchmarks", name, *options, "--out", str(out)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"COLUMNS": "200"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    record: dict[str, Any] = json.loads((out / f"{name}.json").read_text())
+    return record
+
+
+def test_ingest_compares_with_both_echoes(tmp_path: Path) -> None:
+    size = ("--sessions", "2", "--chunks", "20", "--rounds", "1", "--formats", "json")
+    record = run_benchmark(tmp_path, "ingest", *size)
+    ratios, costs = record["sections"]
+    assert [row["frames"] for row in ratios["rows"]] == ["json"]
+    servers = ["edge", "edge with uploads", "echo", "echo, short answer"]
+    assert [row["server"] for row in costs["rows"]] == servers
+    assert all(row["µs a chunk"] > 10 for row in costs["rows"])  # fewer would be the wrong process's clock
+
+
+def test_ack_latencies_are_ordered(tmp_path: Path) -> None:
+    record = run_benchmark(
+        tmp_path, "ack", "--sessions", "3", "--seconds", "1", "--runs", "1", "--formats", "binary"
+    )
+    for row in record["sections"][0]["rows"]:
+        assert 0 < row["p50"] <= row["p99"] <= row["max"]
+
+
+def test_depth_reports_each_depth(tmp_path: Path) -> None:
+    record = run_benchmark(tmp_path, "depth", "--depths", "5", "10", "--span", "4", "--formats", "json")
+    assert [row["from chunk"] for row in record["sections"][0]["rows"]] == [6, 12]
+
+
+@pytest.mark.long
+def test_memory_of_a_full_window_is_at_least_its_audio_and_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    record = run_benchmark(tmp_path, "memory", "--full", "4", "--light", "0", "--waves", "1")
+    (row,) = record["sections"][0]["rows"]
+    assert row["full window"] > 120 * 32_000 / 1024 * 0.95
+    assert "<svg" in (tmp_path / "memory-4-full.svg").read_text()
