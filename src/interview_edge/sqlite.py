@@ -26,6 +26,7 @@ import trio
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 5_000  # only another process (a shell, a backup) can make us wait
+OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 5.0
 WAL_SIZE_LIMIT = (
     64 * 2**20
@@ -110,7 +111,11 @@ async def open_database(
     # Named outright: APSW would guess it from what happens to be imported.
     token = apsw.async_controller.set(apsw.aio.Trio)  # type: ignore[arg-type]  # stub: an instance; APSW wants a factory
     try:
-        connection = await apsw.Connection.as_async(str(path), vfs=vfs)
+        # A cancelled open would leave its thread behind, waiting for ever, so that the process never exits.
+        with trio.fail_after(OPEN_TIMEOUT, shield=True):
+            connection = await apsw.Connection.as_async(str(path), vfs=vfs)
+    except trio.TooSlowError:
+        raise apsw.CantOpenError(f"{path} did not open within {OPEN_TIMEOUT:g} s") from None
     finally:
         apsw.async_controller.reset(token)
     database = Database(connection)

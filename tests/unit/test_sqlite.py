@@ -55,6 +55,16 @@ async def test_a_connection_is_set_up_to_survive_power_loss(tmp_path: Path) -> N
     assert settings == ["wal", 2, 1]
 
 
+async def test_a_cancelled_open_leaves_no_thread_behind(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with trio.move_on_after(0):
+        async with open_database(tmp_path / "a.db"):
+            pytest.fail("a cancelled open went on")
+    with trio.fail_after(5):
+        while threading.active_count() > before:
+            await trio.sleep(0.001)
+
+
 async def test_a_transaction_that_raises_leaves_nothing(tmp_path: Path) -> None:
     def add_then_fail(connection: apsw.Connection) -> None:
         add(connection, 1)
