@@ -20,8 +20,9 @@ from interview_edge.journal.records import Append, JournalledStream, JournalRow,
 SEQ_BITS = 32
 LAST_SEQ = (1 << SEQ_BITS) - 1
 VACUUM_ABOVE = 64 * 2**20  # bytes of free pages that are kept for the next chunks
-# Given back with each trim (256 KiB): a node whose backlog comes and goes with every upload pays little for pages
-# that it will soon want again (256 pages a trim tripled a trim's CPU), and an outage's backlog is gone in hours.
+# Given back with each trim (256 KiB): a node whose backlog comes and goes with every upload pays little for
+# pages that it will soon want again (256 pages a trim tripled a trim's CPU), and an outage's backlog is gone
+# in hours.
 VACUUM_PAGES = 16
 
 INSERT_CHUNK = """
