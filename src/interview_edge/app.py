@@ -8,7 +8,7 @@ import fcntl
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -41,7 +41,10 @@ from interview_edge.web.hypercorn import ServerLimits, serve
 log = structlog.get_logger(__name__)
 
 HOUSEKEEPING_SECONDS = 3600.0
-SOCKETS_SHARE = 0.5  # of the drain's time: the rest is for sessions and uploads
+# Of drain_timeout: for the sockets' last answers, again for the server to see them closed, and for sessions
+# and uploads. Together they are all of it, so that nothing that hangs can hold up the exit beyond it.
+SOCKETS_SHARE = 0.25
+CLOSING_SHARE = 0.5
 
 
 @attrs.frozen
@@ -111,12 +114,6 @@ async def open_edge(
                     timeout=settings.inference_timeout_ms / 1000,
                 )
             )
-        registry: Registry | None = None
-
-        def stored(*args: Any) -> None:
-            if registry is not None:
-                registry.stored(*args)
-
         archive = Archive(
             journal,
             catalog,
@@ -124,7 +121,8 @@ async def open_edge(
             _archive_policy(settings),
             now_ms=wall_ms,
             random=Random(),  # noqa: S311 - spreads retries; nothing secret
-            on_stored=stored,
+            on_stored=lambda key, ranges: registry.stored(key, ranges),
+            on_conflict=lambda key, seqs: registry.conflicted(key, seqs),
         )
         parts = NodeParts(
             settings=settings,
@@ -161,7 +159,8 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + edge.settings.drain_timeout):
+            time_left = edge.settings.drain_timeout * CLOSING_SHARE
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + time_left):
                 await edge.registry.close_all()
                 await edge.parts.archive.flush_all()
             nursery.cancel_scope.cancel()
@@ -291,12 +290,28 @@ async def run_server(settings: Settings, *, on_started: Callable[[Sequence[str]]
     """Serve until SIGTERM or SIGINT, then drain: clients are told where to resume, every accepted chunk is
     accounted
     for within `drain_timeout` (invariant 9). A second signal ends it at once."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with _handlers_restored(signal.SIGTERM, signal.SIGINT), ExitStack() as receiving:
+        signals = receiving.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
         async with open_server(settings) as server:
             on_started(server.urls)
             async for number in signals:
                 log.info("draining", signal=signal.Signals(number).name)
                 break
+            receiving.close()
+            # From here on a signal does what it does to any process: what was acked is in the journal.
+            for each in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(each, signal.SIG_DFL)
+
+
+@contextmanager
+def _handlers_restored(*numbers: signal.Signals) -> Iterator[None]:
+    """After the block these signals are handled as before it."""
+    before = [(number, signal.getsignal(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 __all__ = ["Edge", "Server", "SessionHandle", "open_edge", "open_server", "run_server", "wall_ms"]
