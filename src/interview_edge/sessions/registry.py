@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -34,6 +34,8 @@ class Entry:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        # The archive's words that came while the session was being loaded: it may have read the state before them.
+        self.missed: list[Callable[[Session], None]] = []
         self.opened = trio.Event()  # also set where opening failed: who waits looks again
         self.ended = trio.Event()
 
@@ -131,6 +133,8 @@ class Registry:
     ) -> None:
         """Run one session. A fault in it is its own: the node and the other sessions go on."""
         entry.session = session
+        for word in entry.missed:
+            word(session)
         try:
             await session.run(task_status=task_status)
         except Exception:  # a defect in one session must not end the others; its audio is in the journal
@@ -179,10 +183,21 @@ class Registry:
     # -- from below
 
     def stored(self, key: StreamKey, ranges: Sequence[tuple[int, int]]) -> None:
-        """The archive's word, passed on to the session if it is live."""
-        session = self.live(key.session_id)
-        if session is not None:
-            session.stored(key.stream, ranges)
+        """The archive's word, passed on to the session where it is live or about to be."""
+        self._pass_on(key.session_id, lambda session: session.stored(key.stream, ranges))
+
+    def conflicted(self, key: StreamKey, seqs: Sequence[int]) -> None:
+        """The archive's word on conflicts, passed on likewise."""
+        self._pass_on(key.session_id, lambda session: session.conflicted(key.stream, seqs))
+
+    def _pass_on(self, session_id: str, word: Callable[[Session], None]) -> None:
+        entry = self._entries.get(session_id)
+        if entry is None:
+            return
+        if entry.session is None:
+            entry.missed.append(word)
+        else:
+            word(entry.session)
 
     # -- ending
 

@@ -187,7 +187,10 @@ class Session:
             if self._level is AckLevel.MEMORY:
                 self.unjournalled += 1
             else:
-                self._give_up(stream, chunk.seq, pending)
+                # The journal closed before the commit: the client is told to keep the chunk.
+                self._give_up(
+                    stream, chunk.seq, pending, EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq})
+                )
             return
         self._parts.archive.journalled(stream.key, chunk.seq, at)
         if self._level is AckLevel.MEMORY:
@@ -196,11 +199,10 @@ class Session:
         if self._level is AckLevel.JOURNAL:
             self._admit(stream, chunk.seq, pending, at)
 
-    def _give_up(self, stream: LiveStream, seq: int, pending: Pending) -> None:
-        """The journal closed before the commit: the seq is free again, and its client is told to keep it."""
+    def _give_up(self, stream: LiveStream, seq: int, pending: Pending, error: EdgeError) -> None:
+        """The chunk won't be held: its seq is free again, and who waits is told why."""
         stream.ledger.release(seq)
         del stream.pending[seq]
-        error = EdgeError(STORAGE_UNAVAILABLE, fields={"seq": seq})
         for receipt in [pending.receipt, *(receipt for _, receipt in pending.repeats or ())]:
             receipt.refuse(error)
         pending.settle()
@@ -218,6 +220,14 @@ class Session:
                 pending = stream.pending.get(seq)
                 if pending is not None:
                     self._admit(stream, seq, pending, at)
+
+    def conflicted(self, name: str, seqs: Sequence[int]) -> None:
+        """The archive's word that another node had stored other bytes at these seqs first: those stand."""
+        stream = self.streams.get(name)
+        for seq in seqs:
+            pending = None if stream is None else stream.pending.get(seq)
+            if stream is not None and pending is not None:
+                self._give_up(stream, seq, pending, EdgeError(CHUNK_CONFLICT, fields={"seq": seq}))
 
     def _admit(self, stream: LiveStream, seq: int, pending: Pending, at: int) -> None:
         stream.ledger.admit(seq, pending.length, final=pending.final, at=at)

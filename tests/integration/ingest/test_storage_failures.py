@@ -142,7 +142,8 @@ async def test_level_backend_acks_only_what_the_store_confirmed(open_node: OpenN
     backend.outage = False
     async with open_node(backend=backend, **settings) as edge, connect(edge, "s") as client:
         await client.send_chunk(1)
-        assert (await client.answer())["status"] == "duplicate"
+        answer = await client.answer()
+        assert answer.get("status") == "duplicate", answer
         assert [info.key async for info in backend.list("sessions/s/")] == ["sessions/s/chunks/00000001.pcm"]
 
 
