@@ -70,6 +70,9 @@ class EdgeAsgi:
             if not scope.get("query_string", b"").isascii():
                 raise EdgeError(INVALID_QUERY)
             segments = split_path(scope)
+            # `OPTIONS *` has no segment; werkzeug would read `//health` as `/health`.
+            if not segments or (segments[0] == "" and len(segments) > 1):
+                raise EdgeError(ROUTE_NOT_FOUND)
             if _names_audio_socket(segments):
                 route = AUDIO_ROUTE
                 _refuse_plain_request(scope, segments)

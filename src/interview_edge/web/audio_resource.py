@@ -195,13 +195,13 @@ class AudioResource:
                 headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
         headers["content-length"] = str(stop - start)
         if request.method == "HEAD":
-            return Response(b"", status, headers)
+            return _head(headers)
         return await self._stream(read_wav(track, self.context.parts.reader, start, stop), status, headers)
 
     async def _flac(self, track: AudioTrack) -> Response:
         headers = _headers(track, "audio/flac")
         if request.method == "HEAD":
-            return Response(b"", 200, headers)
+            return _head(headers)
         parts = self.context.parts
         file = await encode_flac_file(track, parts.reader, parts.settings.data_dir)
         held_by_request().callback(file.close)
@@ -227,6 +227,14 @@ def _headers(track: AudioTrack, media_type: str) -> dict[str, str]:
         "cache-control": "private, no-cache",
         "x-missing-seconds": str(track.missing_seconds),
     }
+
+
+def _head(headers: dict[str, str]) -> Response:
+    """The answer to HEAD: `headers` alone, without the Content-Length that Quart gives an empty body."""
+    response = Response(b"")
+    response.headers.pop("content-length")
+    response.headers.update(headers)
+    return response
 
 
 async def _read_file(file: IO[bytes]) -> AsyncGenerator[bytes, None]:

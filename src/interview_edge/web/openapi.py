@@ -36,8 +36,8 @@ def make_openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
             "version": version,
             "description": (
                 "Live interview audio in, every acknowledged second kept, the finished record out. "
-                "Audio comes in by WebSocket, see /asyncapi.json. Errors are `{detail, code}`, with fields of "
-                "their own where that helps."
+                "Audio comes in by WebSocket, see /asyncapi.json. Errors are `{detail, code}`, with fields "
+                "of their own where that helps."
             ),
         },
         "paths": paths,

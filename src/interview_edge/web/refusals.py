@@ -17,6 +17,7 @@ from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
     INTERNAL,
+    RANGE_NOT_SATISFIABLE,
     SESSION_DELETED,
     STORAGE_UNAVAILABLE,
     EdgeError,
@@ -57,10 +58,14 @@ def error_body(error: EdgeError) -> bytes:
 
 
 def error_headers(error: EdgeError) -> dict[str, str]:
-    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps."""
+    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps,
+    and the size beside a range outside of it.
+    """
     headers = {"content-type": "application/json; charset=utf-8"} | COMMON_HEADERS
     if error.kind.status == 503 or error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after or DEFAULT_RETRY_AFTER)))
+    if error.kind is RANGE_NOT_SATISFIABLE:
+        headers["content-range"] = f"bytes */{error.fields['size']}"
     return headers
 
 
