@@ -1,0 +1,117 @@
+"""The OpenAPI and AsyncAPI documents say what is served, all of it and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from asgi_calls import call
+from interview_edge.errors import ERRORS
+from interview_edge.wire import frames
+from nodes import OpenNode
+
+# Kinds that only the audio socket knows: frames of the dialect, and how it ends.
+SOCKET_ONLY = {
+    "frame_not_text", "frame_not_json", "frame_not_object", "unsupported_type", "invalid_header",
+    "meeting_required", "invalid_seq", "invalid_timestamp", "invalid_sample_rate", "invalid_channels",
+    "invalid_format", "content_required", "meeting_mismatch", "invalid_field", "invalid_base64",
+    "chunk_length",
+    "seq_too_far", "chunk_conflict", "stream_ended", "final_below_held", "in_flight_full", "frame_too_big",
+    "slow_reader", "silent_peer", "stream_limit",
+}  # fmt: skip
+# Any request may get these, so no route lists them; auth_required waits for accounts.
+ANYWHERE = {"route_not_found", "invalid_path", "auth_required"}
+
+
+async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        document = (await call(edge.asgi_app, "GET", "/openapi.json")).json()
+        documented = {
+            (method.upper(), path) for path, methods in document["paths"].items() for method in methods
+        }
+        for method, path in documented:
+            target = path.replace("{session_id}", "s").replace("{stream}", "mixed").replace("{seq}", "1")
+            answer = await call(edge.asgi_app, method, target)
+            known = set(document["paths"][path][method.lower()]["responses"])
+            assert str(answer.status) in known, (method, path, answer)
+            assert answer.status != 405
+            if answer.status == 404:
+                assert answer.json()["code"] != "route_not_found"
+        served = {
+            "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
+            "/docs/style.css", "/v1/sessions", "/v1/audio/ws/{session_id}",
+            "/v1/audio/ws/{session_id}/{stream}",
+        } | {
+            f"/v1/sessions/{{session_id}}{name}"
+            for name in (
+                "", "/state", "/resolve", "/finalize", "/events", "/result", "/audio", "/chunks/{seq}",
+            )
+        }  # fmt: skip
+        assert {path for _, path in documented} == served
+
+
+async def test_every_error_of_the_table_is_documented_with_its_status(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        document = (await call(edge.asgi_app, "GET", "/openapi.json")).json()
+    found: dict[str, set[int]] = {}
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for status, answer in operation["responses"].items():
+                for code in _codes(answer):
+                    found.setdefault(code, set()).add(int(status))
+    assert set(found) == set(ERRORS) - SOCKET_ONLY - ANYWHERE
+    assert {code: {ERRORS[code].status} for code in found} == found
+
+
+def _codes(answer: dict[str, Any]) -> list[str]:
+    schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    return [
+        code
+        for part in schema.get("allOf", [])
+        for code in part.get("properties", {}).get("code", {}).get("enum", [])
+    ]
+
+
+async def test_every_reference_is_defined(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        for path in ("/openapi.json", "/asyncapi.json"):
+            answer = await call(edge.asgi_app, "GET", path)
+            document = answer.json()
+            references = set(re.findall(rb'"\$ref":"#/([^"]+)"', answer.body))
+            assert references
+            for reference in references:
+                node = document
+                for name in reference.decode().split("/"):
+                    node = node[name]
+
+
+async def test_the_socket_s_document_has_every_frame(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        document = (await call(edge.asgi_app, "GET", "/asyncapi.json")).json()
+    tags = {
+        schema["properties"]["type"].get("const") or schema["properties"]["type"]["enum"][0]
+        for schema in document["components"]["schemas"].values()
+        if "type" in schema.get("properties", {})
+    }
+    assert tags >= {"hello", "chunk", "status", "ping", "finalize", "close"}
+    assert tags >= {"ready", "ack", "pong", "closing", "finalized", "going_away", "error"}
+    assert frames.Ack.__name__ in document["components"]["messages"]
+
+
+async def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        page = await call(edge.asgi_app, "GET", "/docs")
+        style = await call(edge.asgi_app, "GET", "/docs/style.css")
+    text = page.body.decode()
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert style.headers["content-type"] == "text/css; charset=utf-8"
+    assert re.findall(r'(?:src|href)="([^"]+)"', text) == [
+        "/docs/style.css",
+        "/openapi.json",
+        "/asyncapi.json",
+    ]
+    assert "<script" not in text
+    assert "style=" not in text
+    assert "/v1/sessions/{session_id}/resolve" in text
+    assert b"url(" not in style.body
