@@ -1,20 +1,31 @@
-"""The documents say what is so: links lead somewhere, Python blocks run, TOML blocks are settings."""
+"""The documents say what is so: links lead somewhere, and every example in them works."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import pybase64
 import pytest
+import trio
 
 from interview_edge.cli.settings_sources import TomlSource, load_settings
+from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.web.asyncapi import SERVER_FRAMES
+from interview_edge.web.state_lane_resource import parse_resolve
+from interview_edge.wire import chunk_dialect
+from server_process import environment, serving
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # A first run imports the whole server on a busy machine.
 EXAMPLE_SECONDS = 60
+SERVER_IN_DOCS = "http://127.0.0.1:8080"
 
 _LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -46,26 +57,82 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in anchors(linked), f"{name(document)} links to {target}, which has no such heading"
 
 
-def test_python_examples_run(tmp_path: Path) -> None:
-    """The Python blocks of a document, in order, are one program."""
-    for document in DOCUMENTS:
-        if not (parts := blocks(document, "python")):
-            continue
-        folder = tmp_path / document.stem
-        folder.mkdir()
-        (folder / "example.py").write_text("\n".join(parts))
-        outcome = subprocess.run(
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "python")], ids=name)
+async def test_python_examples_run(document: Path, tmp_path: Path) -> None:
+    """The Python blocks of a document, in order, are one program; a server that they name is a real one."""
+    program = "\n".join(blocks(document, "python"))
+    if SERVER_IN_DOCS not in program:
+        await run(program, tmp_path)
+        return
+    async with serving(tmp_path / "server", {}) as server:
+        await run(program.replace(SERVER_IN_DOCS, server.url), tmp_path)
+
+
+async def run(program: str, folder: Path) -> None:
+    (folder / "example.py").write_text(program)
+    with trio.fail_after(EXAMPLE_SECONDS):
+        outcome = await trio.run_process(
             [sys.executable, "-W", "error", "example.py"],
             cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=EXAMPLE_SECONDS,
+            env=environment({}),
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
             check=False,
         )
-        assert outcome.returncode == 0, f"{name(document)}:\n{outcome.stderr}"
+    assert outcome.returncode == 0, outcome.stdout.decode()
 
 
 def test_toml_examples_are_settings() -> None:
     for document in DOCUMENTS:
         for text in blocks(document, "toml"):
             load_settings(toml=TomlSource(name(document), text))
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/reference/websocket.md"])
+def test_json_examples_are_frames(document: str) -> None:
+    lines = [line for text in blocks(ROOT / document, "json") for line in text.splitlines()]
+    assert lines
+    for line in lines:
+        if line.endswith(", ...}"):
+            shown = json.loads(line.replace(", ...}", "}"))
+            assert shown.keys() <= fields_of_server_frame(shown["type"]), line
+        else:
+            assert is_client_frame(line) or is_server_frame(line), line
+
+
+def test_json_examples_of_the_http_reference_are_resolves() -> None:
+    (text,) = blocks(ROOT / "docs/reference/http.md", "json")
+    for line in text.splitlines():
+        parse_resolve(line.encode())
+
+
+def fields_of_server_frame(type_: str) -> set[str]:
+    (frame,) = (f for f in SERVER_FRAMES if f.__struct_config__.tag == type_)
+    return {"type"} | {field.encode_name for field in msgspec.structs.fields(frame)}
+
+
+def is_client_frame(line: str) -> bool:
+    second = pybase64.b64encode(bytes(CHUNK_BYTES)).decode()
+    frame: dict[str, Any] = json.loads(line.replace("AAAA...", second))
+    session_id = frame.get("meeting_id", "any")
+    try:
+        chunk_dialect.decode(json.dumps(frame), session_id=session_id)
+    except chunk_dialect.EdgeError:
+        return False
+    return True
+
+
+def is_server_frame(line: str) -> bool:
+    frame = chunk_dialect.decode_server(line)
+    # What was read is what was shown: a field that a frame doesn't have would be skipped.
+    return frame is not None and json.loads(chunk_dialect.encode(frame)) == json.loads(line)
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    """.ci/run takes the command from README.md by this expression."""
+    expression = re.search(r"sed -nE '(s/.*?/p)' README\.md", (ROOT / ".ci/run").read_text())
+    assert expression is not None
+    found = subprocess.run(
+        ["sed", "-nE", expression[1], str(ROOT / "README.md")], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "uvx --with tox-uv tox\n"

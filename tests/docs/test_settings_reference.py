@@ -1,4 +1,4 @@
-"""docs/reference/settings.md names every setting, its default and its other variable, and no other setting."""
+"""docs/reference/settings.md names every setting, its default and other variable, and no other setting."""
 
 from __future__ import annotations
 
