@@ -71,6 +71,7 @@ async def start(
         return await trio.lowlevel.open_process(
             [*command, "--port", str(port), "--data-dir", str(folder / "data")],
             env=environment(settings),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
         )
@@ -89,8 +90,9 @@ async def serving(
         process.kill()
         with trio.CancelScope(shield=True, deadline=trio.current_time() + END_TIMEOUT):
             await process.wait()
-            if process.stdout is not None:
-                await process.stdout.aclose()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    await pipe.aclose()
 
 
 def _log(folder: Path) -> Path:

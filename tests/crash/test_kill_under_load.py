@@ -42,7 +42,8 @@ async def one_life(
             busy = trio.Event()
             nursery.start_soon(load.run_until_cut, server.url, busy)
             await busy.wait()
-            await trio.sleep(random.uniform(0, 0.5))
+            # Mostly in the thick of it; now and then late enough for uploads and finalizes to end.
+            await trio.sleep(random.uniform(0, 0.5) if random.random() < 0.85 else random.uniform(0.5, 3))
             await server.kill()
 
 
@@ -55,8 +56,9 @@ async def killed_while_starting(folder: Path, settings: dict[str, object], rando
         process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
-        assert process.stdout is not None
-        await process.stdout.aclose()
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                await pipe.aclose()
 
 
 async def lives(folder: Path, settings: dict[str, object], rounds: int, seed: int) -> Workload:

@@ -22,6 +22,7 @@ import attrs
 import trio
 
 from interview_edge.core.models import StreamKey
+from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.journal import tables
 from interview_edge.journal.damage import ensure_sound
 from interview_edge.journal.errors import (
@@ -45,7 +46,10 @@ MAX_ROWS = 10_000
 
 @attrs.frozen
 class JournalStats:
-    """The journal at this moment. `rows` and `bytes` (of PCM) are committed, `queued_*` are not yet."""
+    """The journal at this moment. `rows` and `bytes` (of PCM) are committed, `queued_*` are not yet.
+
+    `stalled` says why commits fail, `full` why new chunks are refused; None where they aren't.
+    """
 
     rows: int
     bytes: int
@@ -53,6 +57,7 @@ class JournalStats:
     queued_entries: int
     queued_bytes: int
     stalled: str | None
+    full: str | None = None
 
 
 def _nothing(*_: object) -> None:
@@ -127,14 +132,21 @@ class Journal:
         self._wakeup.set()
 
     def _ensure_space(self, wanted: int) -> None:
+        full = self._why_full(wanted)
+        if full is not None:
+            raise JournalFull(full)
+
+    def _why_full(self, wanted: int) -> str | None:
+        """Why `wanted` bytes more can't be taken; None where they can."""
         if self._space.used + wanted > self._max_bytes:
-            raise JournalFull(f"the journal holds {self._space.used} bytes of at most {self._max_bytes}")
+            return f"the journal holds {self._space.used} bytes of at most {self._max_bytes}"
         if self._free - wanted >= self._min_free_bytes:
-            return
+            return None
         # Somebody else may have freed the disk since the last commit: ask again before refusing (a few µs).
         self._free = _free_bytes(self._folder)
         if self._free - wanted < self._min_free_bytes:
-            raise JournalFull(f"the disk has {self._free} bytes free; {self._min_free_bytes} are kept")
+            return f"the disk has {self._free} bytes free; {self._min_free_bytes} are kept"
+        return None
 
     @property
     def stalled(self) -> Exception | None:
@@ -144,6 +156,7 @@ class Journal:
     @property
     def stats(self) -> JournalStats:
         space = self._space
+        self._free = _free_bytes(self._folder)  # others may have taken it since the last commit
         return JournalStats(
             rows=space.rows,
             bytes=space.bytes,
@@ -151,6 +164,7 @@ class Journal:
             queued_entries=self._queued_entries,
             queued_bytes=self._queued_bytes,
             stalled=None if self._stalled is None else str(self._stalled),
+            full=self._why_full(self._queued_bytes + ENTRY_BYTES + CHUNK_BYTES),
         )
 
     # -- the committer

@@ -103,6 +103,7 @@ class AudioSocket:
         self._closing: Ending | None = None
         self._reading = trio.CancelScope()
         self._trouble_since: float | None = None
+        self._gave_up = False
         # The key an ack names; with other layouts the object isn't known yet (contract, Keys).
         self._named = parts.settings.layout is Layout.CHUNKS
 
@@ -357,7 +358,8 @@ class AudioSocket:
             if receipt.error.kind is STORAGE_UNAVAILABLE:
                 self._note_trouble()
             return ErrorFrame.of(receipt.error)
-        self._trouble_since = None
+        if not self._gave_up:
+            self._trouble_since = None
         stored = receipt.outcome is Outcome.STORED
         return Ack(
             receipt.seq,
@@ -372,6 +374,10 @@ class AudioSocket:
     # -- trouble with the store
 
     def _note_trouble(self) -> None:
+        """A chunk was refused for the store's sake. Its client sends it again on the next connection only, so
+        this one must end, even where later chunks are acked again.
+        """
+        self._gave_up = True
         if self._trouble_since is None:
             self._trouble_since = trio.current_time()
 

@@ -129,10 +129,12 @@ def judge(figures: Figures, settings: Settings) -> dict[str, Check]:
 
 
 def _judge_journal(figures: Figures, settings: Settings) -> Check:
+    # Level `memory` doesn't wait for the journal, so acks go on; yet nothing is safe.
+    acks = "" if settings.ack is AckLevel.MEMORY else "; acks wait"
     if figures.journal.stalled is not None:
-        # Level `memory` doesn't wait for the journal, so acks go on; yet nothing is safe.
-        acks = "" if settings.ack is AckLevel.MEMORY else "; acks wait"
         return Check(Level.ERROR, detail=f"commits fail{acks}: {figures.journal.stalled}")
+    if figures.journal.full is not None:
+        return Check(Level.ERROR, detail=f"nothing more is taken{acks}: {figures.journal.full}")
     if figures.unjournalled:
         return Check(Level.WARN, figures.unjournalled, "chunks of live sessions that no journal holds")
     return by_thresholds(
