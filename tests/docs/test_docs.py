@@ -128,6 +128,17 @@ def is_server_frame(line: str) -> bool:
     return frame is not None and json.loads(chunk_dialect.encode(frame)) == json.loads(line)
 
 
+def test_the_picture_shows_what_the_demo_prints() -> None:
+    """docs/make_demo_picture.py has to run again where this fails."""
+    picture = (ROOT / "docs/images/demo.svg").read_text().replace("&#160;", " ")
+    rows = re.findall(r'add_row\("([^"]+)"', (ROOT / "src/interview_edge/cli/demo.py").read_text())
+    assert len(rows) > 3
+    for row in rows:
+        assert row in picture
+    # It may not load anything either: READMEs are shown where that is refused.
+    assert not re.search(r"@import|<image|<script|(url\(|href=)[\"']?http", picture)
+
+
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     """.ci/run takes the command from README.md by this expression."""
     expression = re.search(r"sed -nE '(s/.*?/p)' README\.md", (ROOT / ".ci/run").read_text())
