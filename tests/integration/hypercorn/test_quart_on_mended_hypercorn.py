@@ -65,6 +65,17 @@ async def test_quart_runs_whole(start: Any) -> None:
     assert stages == ["started", "stopped"]
 
 
+async def test_an_answer_that_ends_the_connection_ends_it_at_once(start: Any) -> None:
+    """Quart cancels its own request at the disconnect: which of its tasks runs first is chance, so often."""
+    request_head = b"POST /length HTTP/1.0\r\ncontent-length: 2\r\n\r\nhi"
+    async with start(quart_app([]), linger=30) as server:
+        for _ in range(12):
+            async with server.client() as client:
+                await client.send(request_head)
+                with trio.fail_after(2):
+                    assert (await client.rest()).endswith(b"\r\n\r\n2")
+
+
 async def test_an_address_in_use_is_an_oserror() -> None:
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
         raise NotImplementedError

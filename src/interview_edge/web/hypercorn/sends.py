@@ -50,10 +50,16 @@ class Sender:
         return True
 
     async def finish(self) -> None:
-        """Say that nothing more comes (FIN), after what is being written."""
-        async with self._lock:
-            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self._stream.send_eof()
+        """Say that nothing more comes (FIN), after what is being written.
+
+        Within the timeout it is said in spite of a cancellation: an application that cancels itself when it
+        is told of the disconnect (Quart does) is just then in its last `send`, which brought us here. Left
+        unsaid, a peer that reads to the end of the stream waits for as long as we linger.
+        """
+        with trio.move_on_after(self._timeout, shield=True):
+            async with self._lock:
+                with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._stream.send_eof()
 
     def reset(self) -> None:
         """Close at once and forget unsent bytes; waiting reads and writes raise ClosedResourceError."""
