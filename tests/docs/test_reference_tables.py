@@ -14,7 +14,7 @@ from interview_edge.archive.objects import NewObject
 from interview_edge.cli.app import app
 from interview_edge.core.keys import chunk_key, conflict_key, result_key, segment_key
 from interview_edge.core.models import SegmentFormat, StreamKey
-from interview_edge.core.utterances import SpeechEnded, SpeechStarted
+from interview_edge.core.utterances import SpeechEnded, SpeechStarted, UtteranceRules
 from interview_edge.errors import ERRORS
 from interview_edge.sessions.listening import speech_event
 from interview_edge.web import health
@@ -114,6 +114,18 @@ def test_fields_of_speech_events_are_all_there() -> None:
     for found in (SpeechStarted(1, 0), SpeechEnded(1, 0, 16_000, "silence")):
         event = speech_event("mixed", found, 0)
         assert documented[event.type] == event.body.keys()
+
+
+def test_rules_of_utterances_are_as_documented() -> None:
+    text = " ".join((ROOT / "docs/reference/events.md").read_text().split())
+    rules = UtteranceRules()
+    assert (
+        f"An utterance opens when {rules.start_voiced} of {rules.start_window} frames are voiced, "
+        f"{rules.pre_roll_ms} ms before the first of them; it ends after {rules.hangover_ms} ms without "
+        f"voice, {rules.post_roll_ms} ms after the last voiced frame; under {rules.min_speech_ms} ms of "
+        "voice is not reported."
+    ) in text
+    assert f"`max_length` ({rules.max_ms // 1000} s; " in text
 
 
 async def test_fields_of_the_result_are_all_there(edge: Edge, http: httpx.AsyncClient) -> None:
