@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks.load import connections, send_paced
 from benchmarks.processes import open_product
-from benchmarks.report import Row, Section, percentile
+from benchmarks.report import Row, Section, percentile, tell
 from benchmarks.speech_frames import FORMATS, Format, SpeechFrames, demo_seconds
 from interview_edge.core.pcm import CHUNK_BYTES
 
@@ -40,6 +40,7 @@ def run(
 
 
 def _one_run(frames: SpeechFrames, count: int, seconds: int, number: int) -> Row:
+    tell(f"ack: {frames.format}, {count} sessions, run {number}")
     disk = _disk_sync_ms()
     with open_product() as server, connections(server.url, count, frames) as opened:
         server.settle()

@@ -16,7 +16,7 @@ import attrs
 from benchmarks.connection import Answers, Echoes, ShortAnswers
 from benchmarks.load import connections, send_windowed
 from benchmarks.processes import ServerProcess, open_echo, open_product
-from benchmarks.report import Row, Section
+from benchmarks.report import Row, Section, tell
 from benchmarks.speech_frames import FORMATS, Format, SpeechFrames, demo_seconds
 
 WARM_UP = 2  # chunks a session, before the clock runs
@@ -55,6 +55,7 @@ def run(
     for format_ in formats:
         frames = SpeechFrames(format_, audio)
         for count in sessions:
+            tell(f"ingest: {format_}, {count} sessions")
             found = _compare(frames, count, max(1, chunks // count), rounds, window)
             ratios.append(_ratio_row(format_, count, found))
             costs += [_cost_row(format_, count, name, rounds_of) for name, rounds_of in found.items()]

@@ -18,7 +18,7 @@ from benchmarks.connection import Connection
 from benchmarks.load import connections, send_windowed
 from benchmarks.memory_plot import Mark, Sample, plot
 from benchmarks.processes import ServerProcess, open_product
-from benchmarks.report import Row, Section
+from benchmarks.report import Row, Section, tell
 from benchmarks.speech_frames import SpeechFrames, demo_seconds
 
 IDLE_TIMEOUT = 2.0  # seconds without a socket, after which the server closes a session
@@ -69,6 +69,7 @@ def _measure(frames: SpeechFrames, count: int, fill: bool, waves: int, out: Path
 def _wave(
     server: ServerProcess, frames: SpeechFrames, count: int, fill: bool, timeline: _Timeline, name: str
 ) -> Wave:
+    tell(f"memory: {count} sessions, {name}")
     server.settle(QUIET)
     before = server.memory_bytes()
     full = None

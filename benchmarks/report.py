@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -48,6 +49,11 @@ def publish(name: str, options: Mapping[str, object], sections: Sequence[Section
     path.write_text(json.dumps(record, indent=2) + "\n")
     console.print(f"written: {path}")
     return path
+
+
+def tell(text: str) -> None:
+    """Progress, for a reader who waits for minutes."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
