@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import httpx
+import msgspec
 import trio
 
 from interview_edge.errors import (
@@ -35,7 +35,7 @@ class SpeakerInference(Protocol):
 
 
 class HttpSpeakerInference:
-    """The inference API over HTTP. `timeout` (seconds) bounds the whole exchange, reading the body included."""
+    """The inference API over HTTP. `timeout` (seconds) bounds the whole exchange, reading the body too."""
 
     def __init__(self, client: httpx.AsyncClient, url: str, *, timeout: float) -> None:
         self._client = client
@@ -54,8 +54,10 @@ class HttpSpeakerInference:
             shown = body[:MAX_SHOWN_BYTES].decode("utf-8", "replace")
             raise EdgeError(INFERENCE_STATUS, fields={"backend_status": status, "backend_body": shown})
         try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            # Strict where `json` isn't: it lets NaN, Infinity, 1e999 and lone surrogates in, none of which we
+            # could pass on as JSON.
+            answer = msgspec.json.decode(body)
+        except (ValueError, RecursionError) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
             raise EdgeError(INFERENCE_NOT_JSON) from error
         if not isinstance(answer, dict):
             raise EdgeError(INFERENCE_NOT_JSON)

@@ -174,6 +174,27 @@ async def test_a_failed_resolve_changes_nothing_and_is_not_remembered(
         assert (await state(edge))["event_count"] == 1
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+async def test_a_number_that_json_has_not_is_502_and_changes_nothing(
+    open_node: OpenNode, inference_api: InferenceApi, number: str
+) -> None:
+    inference_api.reply = fixed(200, json.dumps(answer_of()).replace("0.45", number).encode())
+    async with open_node(inference_base_url=inference_api.url) as edge:
+        answer = await resolve(edge)
+        assert (answer.status, answer.json()["code"]) == (502, "inference_not_json")
+        assert (await state(edge))["event_count"] == 0
+
+
+async def test_a_lone_surrogate_is_502_and_changes_nothing(
+    open_node: OpenNode, inference_api: InferenceApi
+) -> None:
+    inference_api.reply = fixed(200, json.dumps(answer_of(speaker_name="\ud800")).encode())
+    async with open_node(inference_base_url=inference_api.url) as edge:
+        answer = await resolve(edge)
+        assert (answer.status, answer.json()["code"]) == (502, "inference_not_json")
+        assert (await state(edge))["event_count"] == 0
+
+
 async def test_a_slow_api_is_504_and_an_absent_one_502(
     open_node: OpenNode, inference_api: InferenceApi
 ) -> None:
