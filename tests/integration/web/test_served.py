@@ -41,7 +41,7 @@ async def test_encoded_ids_ranges_and_heads_over_the_wire(tmp_path: Path) -> Non
 
 
 async def exchange(url: str, request: bytes) -> bytes:
-    """Everything that the server answers until it closes. (A client library leaves a rejected socket open.)"""
+    """Everything that the server answers until it closes. (A client library leaves a refused socket open.)"""
     host, port = url.removeprefix("http://").split(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         await stream.send_all(request)
