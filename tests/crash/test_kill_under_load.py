@@ -21,7 +21,10 @@ import trio
 
 from crash import broken_serve
 from crash.at_rest import check_everything
-from crash.workload import LostAudio, Workload, loss_alone
+from crash.workload import LostAudio, Sender, Workload, audio, loss_alone
+from interview_edge.client import open_ingest
+from interview_edge.client.link import Persistence
+from interview_edge.core.models import StreamKey
 from server_process import SERVE, serving, start
 
 SEED = int(os.environ.get("CRASH_SEED", "20261122"))
@@ -83,6 +86,54 @@ async def test_four_kills_lose_nothing(tmp_path: Path) -> None:
 async def test_twenty_five_kills_lose_nothing(tmp_path: Path, layout: str, seed: int) -> None:
     load = await lives(tmp_path, LAYOUTS[layout], 25, seed)
     await check_everything(tmp_path, LAYOUTS[layout], load.senders)
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(15, marks=pytest.mark.long)])
+async def test_level_backend_survives_the_loss_of_the_journal_too(tmp_path: Path, rounds: int) -> None:
+    settings = {**BUSY, "EDGE_ACK": "backend"}
+    load, random = Workload.of(SEED), Random(SEED)
+    for _ in range(rounds):
+        await one_life(tmp_path, settings, load, random)
+        for file in (tmp_path / "data").glob("journal.db*"):
+            file.unlink()
+    print(f"seed {SEED}, {rounds} rounds: {load.describe()}")
+    await check_everything(tmp_path, settings, load.senders, journal_lost=True)
+
+
+async def test_our_client_goes_on_by_itself_over_two_kills(tmp_path: Path) -> None:
+    key, kills = StreamKey("call"), 2
+    async with trio.open_nursery() as nursery:
+        first = await nursery.start(killed_and_restarted, tmp_path, kills)
+        async with open_ingest(
+            first, key.session_id, persistence=Persistence(retry_initial=0.05, retry_max=0.2), max_unacked=500
+        ) as ingest:
+            seq = 0
+            while ingest.reconnects < kills or not ingest.connected:
+                seq += 1
+                await ingest.send(audio(key, seq))
+                await trio.sleep(0.02)
+            await ingest.drain()
+            done = await ingest.finalize(seq)
+            assert (done.complete, done.missing) == (True, ())
+        nursery.cancel_scope.cancel()
+    sent = set(range(1, seq + 1))
+    await check_everything(tmp_path, BUSY, [Sender(key, Random(), sent=sent, acked=sent)])
+
+
+async def killed_and_restarted(
+    folder: Path, kills: int, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """A server that is killed so often after half a second, and started again on the same port."""
+    port = 0
+    for life in range(kills + 1):
+        async with serving(folder, BUSY, port=port) as server:
+            port = server.address[1]
+            if life == 0:
+                task_status.started(server.url)
+            if life == kills:
+                await trio.sleep_forever()
+            await trio.sleep(0.5)
+            await server.kill()
 
 
 @pytest.mark.parametrize("fault", broken_serve.FAULTS)
