@@ -4,10 +4,13 @@ afterwards.
 
 from __future__ import annotations
 
+import trio
+
 from interview_edge.archive.deletion import delete_session
-from interview_edge.errors import SESSION_LIVE, SESSION_NOT_FOUND, EdgeError
+from interview_edge.errors import SESSION_DELETED, SESSION_LIVE, SESSION_NOT_FOUND, EdgeError
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
+from interview_edge.sessions.session import Session
 
 
 async def delete(session_id: str, registry: Registry, parts: NodeParts) -> None:
@@ -16,19 +19,15 @@ async def delete(session_id: str, registry: Registry, parts: NodeParts) -> None:
 
     Raises EdgeError (session_live, session_not_found), CatalogUnavailable, JournalError, BackendError.
     """
-    session = registry.live(session_id)
-    if session is None:
-        if await parts.catalog.load_session(session_id) is None:
+    # Who comes before the tombstone is there waits for it: nothing may be acked that is then deleted.
+    async with registry.hold_back(session_id) as session:
+        if session is not None:
+            await _end_open_session(session, parts)
+        elif await parts.catalog.load_session(session_id) is None:
             raise EdgeError(SESSION_NOT_FOUND)
-        await parts.catalog.mark_deleted(session_id, parts.wall_ms())
-    else:
-        # Through the state lane: a resolve or a finalize under way ends first, a later one finds the
-        # tombstone.
-        async with session.state_lane():
-            if session.sockets:
-                raise EdgeError(SESSION_LIVE)
+        else:
             await parts.catalog.mark_deleted(session_id, parts.wall_ms())
-    await registry.close_one(session_id)
+        await registry.close_one(session_id)
     await delete_session(
         session_id,
         journal=parts.journal,
@@ -37,3 +36,18 @@ async def delete(session_id: str, registry: Registry, parts: NodeParts) -> None:
         archive=parts.archive,
         at=parts.wall_ms(),
     )
+
+
+async def _end_open_session(session: Session, parts: NodeParts) -> None:
+    """Set the tombstone through the state lane: a resolve or a finalize under way ends first, a later one
+    finds it.
+    """
+    async with session.state_lane():
+        if session.sockets:
+            raise EdgeError(SESSION_LIVE)
+        try:
+            await parts.catalog.mark_deleted(session.session_id, parts.wall_ms())
+        except trio.Cancelled:
+            session.close()  # nobody heard whether the tombstone is there: the next opening asks the catalog
+            raise
+        session.close(SESSION_DELETED)

@@ -19,7 +19,7 @@ from interview_edge.core.models import DEFAULT_STREAM, Event, Extent, StreamKey
 from interview_edge.core.pcm import SAMPLE_BYTES, SAMPLE_RATE
 from interview_edge.core.state_json import state_to_json
 from interview_edge.core.times import iso_from_ms
-from interview_edge.errors import FINALIZE_TIMEOUT, EdgeError
+from interview_edge.errors import FINALIZE_TIMEOUT, SESSION_DELETED, EdgeError
 from interview_edge.sessions.ingest_summary import sum_statuses
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.session import Session
@@ -59,6 +59,8 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
     record = await parts.catalog.load_session(session.session_id)
     if record is None:
         raise RuntimeError("an open session has its row: open_session made it")
+    if record.deleted_at is not None:
+        raise EdgeError(SESSION_DELETED)
     content = await _gather(record, request, parts)
     fingerprint = _fingerprint(content)
     previous = record.finalized

@@ -8,13 +8,22 @@ from typing import Any
 
 import trio
 
+from interview_edge.core.keys import check_stream
 from interview_edge.core.models import DEFAULT_STREAM, Event, IngestStatus
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
-from interview_edge.errors import CHUNK_LENGTH, IN_FLIGHT_FULL, SLOW_READER, EdgeError
+from interview_edge.errors import (
+    CHUNK_LENGTH,
+    IN_FLIGHT_FULL,
+    INVALID_SEQ,
+    INVALID_TIMESTAMP,
+    SLOW_READER,
+    EdgeError,
+)
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.receipt import Receipt
 from interview_edge.sessions.session import Session
+from interview_edge.wire.chunk_dialect import MAX_SEQ, MAX_TIMESTAMP_MS
 
 EVENTS_KEPT = 256  # for a reader of events that is behind
 
@@ -51,20 +60,17 @@ class SessionHandle:
         shorter) and
         wait until it is safe at the node's ack level.
 
-        Many may be under way at once, `max_in_flight` a stream. Raises EdgeError: chunk_length, seq_too_far,
-        stream_ended, final_below_held, chunk_conflict, in_flight_full, storage_unavailable. Cancelled while
-        waiting,
-        the chunk may or may not be held: feed it again.
+        Many may be under way at once, `max_in_flight` a stream. Raises EdgeError: invalid_seq,
+        invalid_timestamp, invalid_stream, stream_limit, chunk_length, seq_too_far, stream_ended,
+        final_below_held, chunk_conflict, in_flight_full, storage_unavailable, session_deleted, draining.
+        Cancelled while waiting, the chunk may or may not be held: feed it again.
         """
-        whole = len(pcm) == CHUNK_BYTES
-        short = final and SAMPLE_BYTES <= len(pcm) < CHUNK_BYTES and len(pcm) % SAMPLE_BYTES == 0
-        if not whole and not short:
-            raise EdgeError(CHUNK_LENGTH, CHUNK_LENGTH.detail.format(n=len(pcm)), fields={"seq": seq})
-        live = self._session.stream(stream)
+        stamp = self._parts.wall_ms() if timestamp_ms is None else timestamp_ms
+        _check_chunk(pcm, seq, stamp, final=final)
+        live = self._session.stream(check_stream(stream))
         if len(live.pending) >= self._parts.settings.max_in_flight:
             raise EdgeError(IN_FLIGHT_FULL, fields={"seq": seq})
         answered = trio.Event()
-        stamp = self._parts.wall_ms() if timestamp_ms is None else timestamp_ms
         receipt = self._session.accept(live, seq, stamp, pcm, final=final, on_done=lambda _: answered.set())
         await answered.wait()
         if receipt.error is not None:
@@ -120,3 +126,16 @@ class SessionHandle:
         result = await finalize(self._session, FinalizeRequest(metadata, last_seq or {}), self._parts)
         answer: Mapping[str, Any] = result.answer["answer"]
         return answer
+
+
+def _check_chunk(pcm: bytes, seq: int, timestamp_ms: int, *, final: bool) -> None:
+    """The rules that the dialect holds a frame to, for chunks that come without one."""
+    fields = {"seq": seq}
+    if type(seq) is not int or not 1 <= seq <= MAX_SEQ:
+        raise EdgeError(INVALID_SEQ, fields=fields)
+    if type(timestamp_ms) is not int or not 1 <= timestamp_ms <= MAX_TIMESTAMP_MS:
+        raise EdgeError(INVALID_TIMESTAMP, fields=fields)
+    whole = len(pcm) == CHUNK_BYTES
+    short = final and SAMPLE_BYTES <= len(pcm) < CHUNK_BYTES and len(pcm) % SAMPLE_BYTES == 0
+    if not whole and not short:
+        raise EdgeError(CHUNK_LENGTH, CHUNK_LENGTH.detail.format(n=len(pcm)), fields=fields)

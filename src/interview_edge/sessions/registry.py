@@ -46,6 +46,7 @@ class Registry:
     def __init__(self, parts: NodeParts) -> None:
         self._parts = parts
         self._entries: dict[str, Entry] = {}
+        self._held_back: dict[str, trio.Event] = {}
         self._nursery: trio.Nursery | None = None
         self._draining = False
 
@@ -98,13 +99,36 @@ class Registry:
     async def _obtain(self, session_id: str) -> Session:
         while True:
             entry = self._entries.get(session_id)
-            if entry is None:
+            if (held_back := self._held_back.get(session_id)) is not None:
+                await held_back.wait()
+            elif entry is None:
                 return await self._open(session_id)
-            await entry.opened.wait()
-            if entry.session is not None and not entry.session.closing:
+            elif not entry.opened.is_set():
+                await entry.opened.wait()
+            elif entry.session is not None and not entry.session.closing:
                 return entry.session
-            # It is on its way out (or never opened): a new one begins when the old has given everything back.
-            await entry.ended.wait()
+            else:
+                # It is on its way out (or never opened): a new one begins when the old has given everything
+                # back.
+                await entry.ended.wait()
+
+    @asynccontextmanager
+    async def hold_back(self, session_id: str) -> AsyncIterator[Session | None]:
+        """Let who asks for the session wait until the block's end; the block gets it where it is open here.
+
+        Who holds it already keeps it.
+        """
+        while (other := self._held_back.get(session_id)) is not None:
+            await other.wait()
+        over = self._held_back[session_id] = trio.Event()
+        try:
+            entry = self._entries.get(session_id)
+            if entry is not None:
+                await entry.opened.wait()
+            yield self.live(session_id)
+        finally:
+            del self._held_back[session_id]
+            over.set()
 
     async def _open(self, session_id: str) -> Session:
         if self._draining or self._nursery is None:
@@ -117,8 +141,7 @@ class Registry:
                 session = await self._load(session_id)
             await self._nursery.start(self._own, session_id, session, entry)
         except BaseException as error:
-            del self._entries[session_id]
-            entry.ended.set()
+            self._forget(session_id, entry)
             if isinstance(error, SessionIsDeleted):
                 raise EdgeError(SESSION_DELETED) from error
             if isinstance(error, CatalogUnavailable | trio.TooSlowError):
@@ -140,9 +163,13 @@ class Registry:
         except Exception:  # a defect in one session must not end the others; its audio is in the journal
             log.exception("a session failed", session_id=session_id)
         finally:
-            if self._entries.get(session_id) is entry:
-                del self._entries[session_id]
-            entry.ended.set()
+            self._forget(session_id, entry)
+
+    def _forget(self, session_id: str, entry: Entry) -> None:
+        """The entry's session has ended. Idempotent: the id may be another entry's already."""
+        if self._entries.get(session_id) is entry:
+            del self._entries[session_id]
+        entry.ended.set()
 
     # -- loading
 
@@ -217,17 +244,16 @@ class Registry:
     async def close_all(self) -> None:
         """Close every session and wait for their tasks. The caller sets the deadline."""
         self.drain()
-        entries = list(self._entries.values())
         for session in self:
             session.close()
-        for entry in entries:
-            await entry.ended.wait()
+        for session_id in tuple(self._entries):  # those too that are being opened
+            await self.close_one(session_id)
 
     async def close_one(self, session_id: str) -> None:
-        """Close a session that nobody uses (before its deletion) and wait for its task."""
+        """Close a session, unless it is closing, and wait for its task."""
         entry = self._entries.get(session_id)
         if entry is not None:
             await entry.opened.wait()
-            if entry.session is not None:
+            if entry.session is not None and not entry.session.closing:
                 entry.session.close()
             await entry.ended.wait()

@@ -24,7 +24,16 @@ from interview_edge.core.models import (
 )
 from interview_edge.core.pcm import identify
 from interview_edge.core.window import Window
-from interview_edge.errors import CHUNK_CONFLICT, RESOLVE_BUSY, STORAGE_UNAVAILABLE, STREAM_LIMIT, EdgeError
+from interview_edge.errors import (
+    CHUNK_CONFLICT,
+    DRAINING,
+    INTERNAL,
+    RESOLVE_BUSY,
+    STORAGE_UNAVAILABLE,
+    STREAM_LIMIT,
+    EdgeError,
+    ErrorKind,
+)
 from interview_edge.journal import Append, JournalBusy, JournalFull
 from interview_edge.sessions.listening import Listening
 from interview_edge.sessions.live_stream import LiveStream, Pending
@@ -65,6 +74,7 @@ class Session:
         self._lane = trio.Lock()
         self._lane_waiting = 0
         self._closing = trio.Event()
+        self._refusal: ErrorKind | None = None
         self._nursery: trio.Nursery | None = None
         positions = {name: stream.vad for name, stream in record.streams.items() if stream.vad is not None}
         self._listening = Listening(self, positions, parts)
@@ -88,12 +98,15 @@ class Session:
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
+            # A chunk taken from here on would be missing in the ledger of the session that opens next.
+            self._refusal = self._refusal or INTERNAL
             self._listening.close()
             for stream in self.streams.values():
                 stream.close()
 
-    def close(self) -> None:
-        """Ask `run` to finish. Idempotent."""
+    def close(self, why: ErrorKind = DRAINING) -> None:
+        """Ask `run` to finish; who still holds the session is refused with `why` from here on. Idempotent."""
+        self._refusal = why
         self._closing.set()
 
     @property
@@ -139,8 +152,11 @@ class Session:
 
         Raises EdgeError, with nothing taken, for a seq that the ledger refuses (`seq_too_far`,
         `stream_ended`,
-        `final_below_held`) and `storage_unavailable` where the journal is full or its queue is.
+        `final_below_held`), `storage_unavailable` where the journal is full or its queue is, and the reason
+        of its closing once the session is closed.
         """
+        if self._refusal is not None:
+            raise EdgeError(self._refusal, fields={"seq": seq})
         ledger = stream.ledger
         standing = ledger.standing(seq, final=final)
         sha256, identity = identify(pcm, final=final)
@@ -267,6 +283,9 @@ class Session:
         try:
             with trio.fail_after(self._parts.settings.storage_timeout):
                 identity = await self._parts.identity(stream.key, chunk.seq)
+        except trio.Cancelled:
+            receipt.refuse(EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq}))  # the session ends
+            raise
         except (
             Exception
         ) as error:  # whatever failed below, this chunk's answer is the same: keep it and retry

@@ -73,6 +73,74 @@ async def test_an_opening_that_fails_or_is_cancelled_leaves_the_next_one_free(
             assert session.next_seq() == 1
 
 
+async def test_an_opening_cancelled_at_its_last_step_is_only_cancelled(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge:
+        load = edge.registry._load
+
+        async def load_and_give_up(session_id: str) -> Session:
+            session: Session = await load(session_id)
+            scope.cancel()
+            return session
+
+        with monkeypatch.context() as hasty, trio.CancelScope() as scope:
+            hasty.setattr(edge.registry, "_load", load_and_give_up)
+            async with edge.session("s"):
+                pass
+        assert scope.cancelled_caught
+        assert len(edge.registry) == 0
+
+
+async def test_a_session_that_is_being_opened_does_not_hold_up_the_drain(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge, trio.open_nursery() as nursery:
+        load, loading = edge.registry._load, trio.Event()
+
+        async def slow(session_id: str) -> Session:
+            loading.set()
+            await trio.sleep(0.01)
+            session: Session = await load(session_id)
+            return session
+
+        monkeypatch.setattr(edge.registry, "_load", slow)
+
+        @nursery.start_soon
+        async def use() -> None:
+            async with edge.session("s"):
+                pass
+
+        await loading.wait()
+        with trio.fail_after(2):
+            await edge.registry.close_all()
+
+
+async def test_a_session_that_failed_takes_nothing_more(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two sessions of one id would go on side by side, each with half of the ledger."""
+    async with open_node() as edge, connect(edge, "s") as client:
+        await client.send_chunk(1)
+        await client.answer()
+        session = edge.registry.live("s")
+        assert session is not None
+        assert session._nursery is not None
+
+        async def defect() -> None:
+            raise RuntimeError("a defect")
+
+        session._nursery.start_soon(defect)
+        with trio.fail_after(5):
+            while edge.registry.live("s") is not None:
+                await trio.sleep(0.001)
+        await client.send_chunk(2)
+        assert (await client.answer())["code"] == "internal"
+        assert (await client.closed_with())[0] == 1011
+        async with connect(edge, "s") as again:
+            assert (await again.hello())["next_seq"] == 2
+
+
 async def test_a_fault_in_one_session_leaves_the_node_and_the_others(
     open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
