@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -33,6 +34,27 @@ def _between(low: float, high: float) -> Callable[[Any, attrs.Attribute[Any], An
             )
 
     return check
+
+
+def _matching(rule: str, holds: Callable[[Any], bool]) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """A validator: `holds(value)`, where there is a value; `rule` says it in words.
+
+    The value isn't shown: these are settings that may hold a password.
+    """
+
+    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and not holds(value):
+            raise SettingsError(f"{attribute.name} ({variable(attribute)}) must be {rule}")
+
+    return check
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets without an IPv6 address, a port that is no number
+        return False
 
 
 def variable(attribute: attrs.Attribute[Any]) -> str:
@@ -73,7 +95,10 @@ class Settings:
     max_memory_mb: float = attrs.field(
         default=10, validator=_between(0.001, 50), metadata=_env("AUDIO_STORAGE_MAX_MEMORY_MB")
     )
-    memory_budget_mb: int | None = None  # of the whole node; default: 80% of the machine's or cgroup's memory
+    # Of the whole node; default: 80% of the machine's or cgroup's memory.
+    memory_budget_mb: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_between(1, 10**9))
+    )
     vad_mode: int = attrs.field(default=2, validator=_between(0, 3))
     vad_frame_ms: int = attrs.field(default=20, validator=attrs.validators.in_((20, 30)))
     vad_gap_wait: float = attrs.field(default=5.0, validator=_between(0, 600))
@@ -108,12 +133,22 @@ class Settings:
     drain_timeout: float = attrs.field(default=10.0, validator=_between(0.01, 600))
 
     # -- resolve (contract ingest.md)
-    inference_base_url: str | None = attrs.field(default=None, metadata=_env("INFERENCE_BASE_URL"))
+    inference_base_url: str | None = attrs.field(
+        default=None,
+        validator=_matching("http://host or https://host", _is_http_url),
+        metadata=_env("INFERENCE_BASE_URL"),
+    )
     inference_resolve_path: str = attrs.field(
-        default="/speaker/resolve", metadata=_env("INFERENCE_RESOLVE_PATH")
+        default="/speaker/resolve",
+        validator=_matching("a path that starts with /", lambda path: path.startswith("/")),
+        metadata=_env("INFERENCE_RESOLVE_PATH"),
     )
     inference_api_key: str | None = attrs.field(
-        default=None, repr=False, metadata={"env": "INFERENCE_API_KEY", "secret": True}
+        default=None,
+        repr=False,
+        # What a header's value can carry (RFC 9110, 5.5), and no client would quietly cut.
+        validator=_matching("visible ASCII", lambda key: key.isascii() and key.isprintable()),
+        metadata={"env": "INFERENCE_API_KEY", "secret": True},
     )
     inference_timeout_ms: int = attrs.field(
         default=15_000, validator=_between(1, 600_000), metadata=_env("INFERENCE_TIMEOUT_MS")

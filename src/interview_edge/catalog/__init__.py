@@ -17,6 +17,7 @@ from interview_edge.catalog.protocol import (
     StreamRecord,
 )
 from interview_edge.catalog.sqlite import open_sqlite_catalog
+from interview_edge.settings import SettingsError
 
 __all__ = [
     "Catalog",
@@ -36,7 +37,8 @@ _SQLITE = "sqlite://"
 
 
 def open_catalog(url: str) -> AbstractAsyncContextManager[Catalog]:
-    """The catalog that `url` names: `sqlite:///absolute/path`. Raises ValueError for any other."""
+    """The catalog that `url` names: `sqlite:///absolute/path`. Raises SettingsError for any other."""
     if url.startswith(_SQLITE + "/"):
         return open_sqlite_catalog(Path(url.removeprefix(_SQLITE)))
-    raise ValueError(f"not a catalog: {url!r}; it must be sqlite:///absolute/path")
+    scheme = url.partition(":")[0]  # the rest may hold a password
+    raise SettingsError(f"catalog (EDGE_CATALOG) must be sqlite:///absolute/path, got {scheme}:...")

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from interview_edge.backends import BackendError, BackendRefused, StorageBackend, open_backend
+from interview_edge.catalog import open_catalog
 from interview_edge.cli.loopback import require_loopback
 from interview_edge.journal import JournalDamaged
 from interview_edge.journal.damage import find_damage
@@ -209,6 +210,14 @@ def _journal(settings: Settings) -> Finding:
     return Finding("journal", Verdict.OK, f"{path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
+def _catalog(settings: Settings) -> Finding:
+    try:
+        open_catalog(settings.catalog_url)  # not entered: the URL is read, the file isn't touched
+    except SettingsError as error:
+        return Finding("catalog", Verdict.FAILED, settings.catalog_url.partition(":")[0], str(error))
+    return Finding("catalog", Verdict.OK, settings.catalog_url)
+
+
 _CHECKS: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
     ("versions", _versions),
     ("host", _host),
@@ -218,6 +227,7 @@ _CHECKS: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
     ("data folder", _data_folder),
     ("disk space", _disk_space),
     ("journal", _journal),
+    ("catalog", _catalog),
 )
 
 

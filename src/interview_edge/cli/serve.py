@@ -30,7 +30,10 @@ async def serve_until_stopped(settings: Settings, complain: Callable[[str], None
 
     try:
         await run_server(settings, on_started=show)
-    except (BackendError, CatalogUnavailable, JournalError) as error:
+    except BackendError as error:
+        complain(f"storage (EDGE_STORAGE): {error}")
+        return 1
+    except (CatalogUnavailable, JournalError) as error:
         complain(str(error))
         return 1
     except OSError as error:

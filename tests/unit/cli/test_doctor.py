@@ -55,6 +55,14 @@ async def test_a_damaged_journal_is_told_and_left_alone(tmp_path: Path) -> None:
     assert journal.read_bytes() == before
 
 
+async def test_a_catalog_of_another_kind_is_told(tmp_path: Path) -> None:
+    other = Settings(port=0, data_dir=tmp_path, catalog="postgresql://user:hunter2@host/db")
+    finding = by_check(await examine(other))["catalog"]
+    assert finding.verdict is Verdict.FAILED
+    assert "EDGE_CATALOG" in finding.mend
+    assert "hunter2" not in finding.found + finding.mend
+
+
 async def test_too_little_disk_is_told(tmp_path: Path) -> None:
     greedy = Settings(port=0, data_dir=tmp_path, journal_min_free_bytes=10**15)
     assert by_check(await examine(greedy))["disk space"].verdict is Verdict.FAILED

@@ -92,6 +92,20 @@ def test_every_setting_can_be_given_by_its_variable() -> None:
             {"AUDIO_STORAGE_MAX_AGE_DAYS": "0"},
             "AUDIO_STORAGE_MAX_AGE_DAYS: max_age_days (AUDIO_STORAGE_MAX_AGE_DAYS) must be 1..365, got 0",
         ),
+        (
+            {"EDGE_MEMORY_BUDGET_MB": "0"},
+            "EDGE_MEMORY_BUDGET_MB: memory_budget_mb (EDGE_MEMORY_BUDGET_MB) must be 1..",
+        ),
+        (
+            {"INFERENCE_BASE_URL": "host"},
+            "INFERENCE_BASE_URL: inference_base_url (INFERENCE_BASE_URL) must be http://host or https://host",
+        ),
+        ({"INFERENCE_BASE_URL": "http://["}, "INFERENCE_BASE_URL: "),
+        ({"INFERENCE_BASE_URL": "http://host:port"}, "INFERENCE_BASE_URL: "),
+        (
+            {"INFERENCE_RESOLVE_PATH": "speaker"},
+            "INFERENCE_RESOLVE_PATH: inference_resolve_path (INFERENCE_RESOLVE_PATH) must be a path that",
+        ),
         ({"EDGE_DATA_DIR_FILE": "/gone"}, "EDGE_DATA_DIR_FILE: can't read /gone: [Errno 2]"),
         ({"EDGE_STORAGE": "a", "EDGE_STORAGE_FILE": "b"}, "EDGE_STORAGE and EDGE_STORAGE_FILE are both set"),
     ],
@@ -154,6 +168,12 @@ def test_a_secret_is_never_quoted() -> None:
         load_settings(toml=toml("inference_api_key = 12345678"))
     assert "12345678" not in str(caught.value)
     assert "inference_api_key" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "clé"])
+def test_a_secret_that_no_header_can_carry_is_refused_unquoted(key: str) -> None:
+    with pytest.raises(SettingsError, match=r"INFERENCE_API_KEY\) must be visible ASCII$"):
+        load_settings(environ={"INFERENCE_API_KEY": key})
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
