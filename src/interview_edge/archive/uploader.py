@@ -150,8 +150,8 @@ class Uploader:
             try:
                 stored.append(finish(await self._putter.place(new)))
             except BackendError as error:
-                # Its traceback would hold this step's audio in a reference cycle until the collector comes by: in
-                # an outage, megabytes for each stream and retry.
+                # Its traceback would hold this step's audio in a reference cycle until a collection:
+                # in an outage, megabytes for each stream and retry.
                 errors.append(error.with_traceback(None))
 
         async with trio.open_nursery() as nursery:
