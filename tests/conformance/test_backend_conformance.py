@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +23,8 @@ from interview_edge.backends import (
     Presigner,
     open_backend,
 )
+from interview_edge.backends.files import FileStore
+from interview_edge.backends.local import LocalBackend
 from interview_edge.testing import check_backend
 
 if TYPE_CHECKING:
@@ -32,6 +37,22 @@ async def test_memory_conforms() -> None:
 
 async def test_local_conforms(tmp_path: Path) -> None:
     await check_backend(lambda: open_backend((tmp_path / "made" / "here").as_uri()))
+
+
+async def test_local_conforms_where_the_file_system_keeps_no_attributes(tmp_path: Path) -> None:
+    def refuse(fd: int, name: str, value: bytes) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    @asynccontextmanager
+    async def open_without() -> AsyncIterator[LocalBackend]:
+        backend = LocalBackend(FileStore(tmp_path, setxattr=refuse))
+        try:
+            yield backend
+        finally:
+            await backend.aclose()
+
+    await check_backend(open_without)
+    assert any((tmp_path / ".interview-edge" / "meta").iterdir())
 
 
 async def test_s3_conforms(s3_server: S3Server) -> None:

@@ -105,3 +105,11 @@ class Folders:
                 self._fsync(fd)
             finally:
                 os.close(fd)
+
+
+def status_of(parent: int, name: str) -> os.stat_result | None:
+    """What lies at `name` in the folder `parent`, a symlink itself included; None for nothing."""
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None

@@ -9,6 +9,8 @@ from interview_edge.backends.protocol import BackendRefused
 
 MAX_KEY_BYTES = 1024  # S3's limit, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
+_FORBIDDEN = re.compile(r"[\x00-\x1f\\\x7f]")
+_METADATA_NAME = re.compile(r"[a-z0-9_-]+")
 # An S3 client sends these as headers of their own, not as metadata.
 _HEADERS = frozenset(
     {"cache-control", "content-disposition", "content-encoding", "content-language", "content-type"}
@@ -34,7 +36,7 @@ def _problem(key: str) -> str | None:
         return "not encodable as UTF-8"
     if len(encoded) > MAX_KEY_BYTES:
         return f"over {MAX_KEY_BYTES} bytes"
-    if any(byte < 0x20 or byte in b"\\\x7f" for byte in encoded):
+    if _FORBIDDEN.search(key) is not None:
         return "has a control character or a backslash"
     for segment in key.split("/"):
         if segment in ("", ".", ".."):
@@ -54,7 +56,7 @@ def normal_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
     """The metadata with names in lower case. Raises `BackendRefused` for a name that isn't allowed."""
     normal = {name.lower(): value for name, value in (metadata or {}).items()}
     for name in normal:
-        if not re.fullmatch(r"[a-z0-9_-]+", name) or name in _HEADERS:
+        if _METADATA_NAME.fullmatch(name) is None or name in _HEADERS:
             raise BackendRefused(f"invalid metadata name {name[:200]!r}")
     return normal
 
@@ -63,3 +65,9 @@ def check_range(start: int, length: int) -> None:
     """Raise ValueError for a negative start or length: the caller's bug, not the store's answer."""
     if start < 0 or length < 0:
         raise ValueError(f"start and length must not be negative, got {start} and {length}")
+
+
+def split(key: str) -> tuple[str, str]:
+    """'a/b/c' as ('a/b/', 'c')."""
+    at = key.rfind("/") + 1
+    return key[:at], key[at:]

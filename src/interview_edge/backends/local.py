@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import trio
 
+from interview_edge.backends.attributes import Description
 from interview_edge.backends.files import FileStore, check_file_key
+from interview_edge.backends.grouping import GroupedPuts
 from interview_edge.backends.keys import check_range, normal_metadata
 from interview_edge.backends.protocol import BackendUnavailable, ObjectInfo
 from interview_edge.backends.urls import BackendURLError, parse_url
+from interview_edge.backends.writing import NewFile
 
 MAX_THREADS = 16  # disks gain little from more, and each holds a descriptor or three
 _PAGE = 256
@@ -23,7 +26,7 @@ T = TypeVar("T")
 
 
 class LocalBackend:
-    """A `StorageBackend` on a `FileStore`, whose calls it runs in threads of its own limit.
+    """A `StorageBackend` on a `FileStore`, whose calls it runs in threads of its own limits; puts in groups.
 
     A call that has started isn't abandoned when it is cancelled: it ends first (a few ms, on a disk that
     works), so that a cancelled put can't come after a later call. Beside the protocol's rules, a key here
@@ -32,7 +35,8 @@ class LocalBackend:
 
     def __init__(self, store: FileStore, *, threads: int = MAX_THREADS) -> None:
         self._store = store
-        self._limiter = trio.CapacityLimiter(threads)
+        self._puts = GroupedPuts(store.put_all)
+        self._limiter = trio.CapacityLimiter(threads)  # of all calls but puts
         self._under_way = 0
         self._closed = False
 
@@ -47,12 +51,9 @@ class LocalBackend:
     ) -> bool:
         """See `StorageBackend.put`. Survives power loss, if the disk keeps what it says it has synced."""
         check_file_key(key)
-        normal = normal_metadata(metadata)
-
-        def put() -> bool:
-            return self._store.put(key, data, content_type, normal, if_absent=if_absent)
-
-        return await self._run(put)
+        described = Description(content_type, normal_metadata(metadata))
+        with self._using():
+            return await self._puts.put(NewFile(key, data, described, if_absent))
 
     async def get(self, key: str) -> bytes:
         """See `StorageBackend.get`."""
@@ -92,12 +93,17 @@ class LocalBackend:
         await trio.lowlevel.checkpoint()
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._using():
+            return await trio.to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self._limiter)
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        """A call under way: the store isn't closed before its end."""
         if self._closed:
-            await trio.lowlevel.checkpoint()
             raise BackendUnavailable("the local backend is closed")
         self._under_way += 1
         try:
-            return await trio.to_thread.run_sync(lambda: call(*args, **kwargs), limiter=self._limiter)
+            yield
         finally:
             self._under_way -= 1
             self._close_when_idle()

@@ -1,4 +1,4 @@
-"""Files under way: written and synced under a temporary name, cleaned up after crashes."""
+"""Files under way: written under a temporary name, cleaned up after crashes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import attrs
+
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@attrs.frozen
+class Temporary:
+    """A file under way: its name in the folder of temporary files, and an open descriptor."""
+
+    name: str
+    fd: int
 
 
 class Temporaries:
@@ -20,10 +30,9 @@ class Temporaries:
     one belong to nobody.
     """
 
-    def __init__(self, folder: int, fsync: Callable[[int], None]) -> None:
+    def __init__(self, folder: int) -> None:
         """Use (not own) the descriptor `folder`; remove what crashed writers left there. Raises OSError."""
         self.folder = folder
-        self._fsync = fsync
         self._numbers = itertools.count()
         self._id, self._lock = self._claim()
         self._remove_leftovers()
@@ -35,24 +44,20 @@ class Temporaries:
         os.close(self._lock)
 
     @contextmanager
-    def written(self, data: bytes) -> Iterator[tuple[str, int]]:
-        """A synced file of `data`: name in `folder`, mtime in ns. Gone afterwards unless renamed."""
+    def written(self, data: bytes) -> Iterator[Temporary]:
+        """A file of `data`, not synced yet. Closed and gone afterwards, unless it was renamed."""
         name = f"{self._id}.{next(self._numbers)}"
         fd = os.open(name, _CREATE, 0o666, dir_fd=self.folder)
         try:
-            try:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(fd, rest) :]
-                # The kernel's own mtime moves in steps of 4 ms: too coarse to tell two writes of a key apart.
-                now = time.time_ns()
-                os.utime(fd, ns=(now, now))
-                self._fsync(fd)
-                mtime_ns = os.fstat(fd).st_mtime_ns
-            finally:
-                os.close(fd)
-            yield name, mtime_ns
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(fd, rest) :]
+            # The kernel's own mtime moves in steps of 4 ms: too coarse to tell two writes of a key apart.
+            now = time.time_ns()
+            os.utime(fd, ns=(now, now))
+            yield Temporary(name, fd)
         finally:
+            os.close(fd)
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.folder)
 

@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 import trio
 
-from interview_edge.backends import BackendRefused, BackendUnavailable, ObjectNotFound, open_backend
+from interview_edge.backends import (
+    BackendError,
+    BackendRefused,
+    BackendUnavailable,
+    ObjectNotFound,
+    open_backend,
+)
+from interview_edge.backends.attributes import Description, SetAttribute, set_attribute
 from interview_edge.backends.files import FileStore
 from interview_edge.backends.local import LocalBackend
+from interview_edge.backends.writing import NewFile
 
 
 class WatchedSync:
@@ -44,6 +52,17 @@ def sync(tmp_path: Path) -> WatchedSync:
     return WatchedSync(tmp_path)
 
 
+def no_attributes(fd: int, name: str, value: bytes) -> None:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+@pytest.fixture(params=[set_attribute, no_attributes], ids=["attributes", "side-files"])
+def setxattr(request: pytest.FixtureRequest) -> SetAttribute:
+    """Where the file system keeps descriptions; tests that take this run on both."""
+    setxattr: SetAttribute = request.param
+    return setxattr
+
+
 @pytest.fixture
 def store(tmp_path: Path, sync: WatchedSync) -> FileStore:
     store = FileStore(tmp_path, fsync=sync)
@@ -54,7 +73,12 @@ def store(tmp_path: Path, sync: WatchedSync) -> FileStore:
 def put(
     store: FileStore, key: str, data: bytes = b"data", *, if_absent: bool = False, **metadata: str
 ) -> bool:
-    return store.put(key, data, "application/octet-stream", metadata, if_absent=if_absent)
+    (outcome,) = store.put_all(
+        [NewFile(key, data, Description("application/octet-stream", metadata), if_absent)]
+    )
+    if isinstance(outcome, BackendError):
+        raise outcome
+    return outcome
 
 
 @pytest.mark.parametrize("if_absent", [False, True])
@@ -67,13 +91,153 @@ def test_put_syncs_new_folders_then_the_file_then_after_naming_it_its_folder(
     assert sync.take() == ["file temporary: a", "folder s/i: a b"]
 
 
-def test_put_syncs_metadata_before_the_object_is_named(store: FileStore, sync: WatchedSync) -> None:
+def test_metadata_costs_no_sync_where_the_file_system_keeps_attributes(
+    store: FileStore, sync: WatchedSync
+) -> None:
+    put(store, "s/a", seq="1")
+    sync.take()
+    put(store, "s/b", seq="2")
+    assert sync.take() == ["file temporary: a", "folder s: a b"]
+
+
+def test_an_attribute_is_set_before_the_files_sync(tmp_path: Path) -> None:
+    described = []
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            described.append(b"seq" in os.getxattr(fd, "user.interview-edge"))
+
+    put(FileStore(tmp_path, fsync=fsync), "s/a", seq="1")
+    assert described == [True]
+
+
+def test_a_side_file_is_synced_and_named_before_the_object_is_named(
+    tmp_path: Path, sync: WatchedSync
+) -> None:
+    store = FileStore(tmp_path, fsync=sync, setxattr=no_attributes)
+    put(store, "s/first")
+    sync.take()
     put(store, "s/a", seq="1")
     steps = sync.take()
-    assert steps[-1] == "folder s: a"
-    named = [step for step in steps if step.startswith("folder .interview-edge/meta/")]
-    assert named
-    assert all(step.endswith(": ") for step in steps[:-1])
+    assert steps[-2:] == ["file temporary: first", "folder s: a first"]
+    side = steps.index("file temporary: first")
+    assert side < len(steps) - 3  # its folders are made, its own folder synced, between
+    assert steps[-3].startswith("folder .interview-edge/meta/")
+    assert steps[-3].endswith(": first")
+
+
+@pytest.mark.parametrize("code", [errno.E2BIG, errno.ENOSPC])
+def test_metadata_too_long_for_an_attribute_goes_beside_the_file(tmp_path: Path, code: int) -> None:
+    def takes_100_bytes(fd: int, name: str, value: bytes) -> None:
+        if len(value) > 100:
+            raise OSError(code, os.strerror(code))
+        set_attribute(fd, name, value)
+
+    store = FileStore(tmp_path, setxattr=takes_100_bytes)
+    put(store, "s/short", v="short")
+    put(store, "s/long", v="long" * 100)
+    assert store.head("s/short").metadata == {"v": "short"}
+    assert store.head("s/long").metadata == {"v": "long" * 100}
+    assert len(side_files(tmp_path)) == 1
+    put(store, "s/long", v="short again")
+    assert store.head("s/long").metadata == {"v": "short again"}
+    assert side_files(tmp_path) == []
+
+
+def test_any_other_failure_to_describe_fails_the_put(tmp_path: Path) -> None:
+    def broken(fd: int, name: str, value: bytes) -> None:
+        if value != b"{}":  # the look at what the file system can
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(BackendUnavailable, match=os.strerror(errno.EIO)):
+        put(FileStore(tmp_path, setxattr=broken), "s/a", v="1")
+
+
+def test_what_was_put_without_attributes_is_read_replaced_and_deleted_with_them(tmp_path: Path) -> None:
+    old = FileStore(tmp_path, setxattr=no_attributes)
+    for key in ("s/a", "s/b"):
+        put(old, key, v="old")
+    old.close()
+    store = FileStore(tmp_path)
+    assert store.head("s/a").metadata == {"v": "old"}
+    put(store, "s/a", v="new")
+    assert store.head("s/a").metadata == {"v": "new"}
+    store.delete("s/b")
+    assert side_files(tmp_path) == []
+
+
+def test_a_description_that_cannot_be_read_is_refused_and_the_object_still_read(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    put(store, "s/a", v="1")
+    os.setxattr(tmp_path / "s" / "a", "user.interview-edge", b"{")
+    with pytest.raises(BackendRefused, match="damaged"):
+        store.head("s/a")
+    assert store.get("s/a") == b"data"
+
+
+def side_files(root: Path) -> list[Path]:
+    return [path for path in (root / ".interview-edge" / "meta").rglob("*") if path.is_file()]
+
+
+def new_file(key: str, *, if_absent: bool = True) -> NewFile:
+    return NewFile(key, b"data", Description("application/octet-stream", {"v": "1"}), if_absent)
+
+
+def test_a_group_syncs_each_file_then_names_them_then_syncs_each_folder_once(
+    store: FileStore, sync: WatchedSync
+) -> None:
+    put(store, "s/i/0")
+    put(store, "s/j/0")
+    sync.take()
+    keys = ["s/i/1", "s/j/1", "s/i/2"]
+    assert store.put_all([new_file(key) for key in keys]) == [True, True, True]
+    assert sync.take() == [
+        "file temporary: 0 0",
+        "file temporary: 0 0",
+        "file temporary: 0 0",
+        "folder s/i: 0 0 1 2",
+        "folder s/j: 0 0 1 1 2",
+    ]
+
+
+def test_in_a_group_each_put_fails_for_itself(tmp_path: Path, store: FileStore) -> None:
+    put(store, "s/there")
+    put(store, "s/object")
+    outcomes = store.put_all(
+        [
+            new_file("s/there"),
+            new_file("s/object/below"),
+            new_file("s/new"),
+            new_file("s/new"),
+            new_file("s", if_absent=False),
+        ]
+    )
+    assert outcomes[0] is False
+    assert isinstance(outcomes[1], BackendRefused)
+    assert outcomes[2:4] == [True, False]
+    assert isinstance(outcomes[4], BackendRefused)
+    assert [info.key for info in store.walk("", None)] == ["s/new", "s/object", "s/there"]
+
+
+def test_a_folders_failed_sync_fails_its_puts_and_no_other_folders(
+    tmp_path: Path, store: FileStore, sync: WatchedSync
+) -> None:
+    put(store, "s/i/0")
+    put(store, "s/j/0")
+    store.close()
+
+    def fsync(fd: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if path.endswith("s/i") and (tmp_path / "s/i/1").exists():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        os.fsync(fd)
+
+    first, second, other = FileStore(tmp_path, fsync=fsync).put_all(
+        [new_file("s/i/1"), new_file("s/i/2"), new_file("s/j/1")]
+    )
+    assert isinstance(first, BackendUnavailable)
+    assert isinstance(second, BackendUnavailable)
+    assert other is True
 
 
 def test_delete_syncs_the_folder_after_removing(store: FileStore, sync: WatchedSync) -> None:
@@ -131,19 +295,19 @@ def test_opening_removes_what_crashed_writers_left_but_not_what_living_ones_have
     (tmp / "dead.lock").write_bytes(b"")
     (tmp / "dead.7").write_bytes(b"half")
     (tmp / "lockless.1").write_bytes(b"half")
-    with store._temporaries.written(b"under way") as (name, _):
+    with store._writing._temporaries.written(b"under way") as temporary:
         FileStore(tmp_path).close()
         left = sorted(os.listdir(tmp))
-        assert left == sorted([name, name.partition(".")[0] + ".lock"])
+        assert left == sorted([temporary.name, temporary.name.partition(".")[0] + ".lock"])
     store.close()
     assert os.listdir(tmp) == []
 
 
-def test_closing_gives_every_descriptor_back(tmp_path: Path) -> None:
+def test_closing_gives_every_descriptor_back(tmp_path: Path, setxattr: SetAttribute) -> None:
     def opened() -> set[str]:
         return {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
 
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, setxattr=setxattr)
     put(store, "s/a", seq="1")
     store.head("s/a")
     list(store.walk("", None))
@@ -220,7 +384,9 @@ async def test_keys_that_this_layout_cannot_name_are_refused(tmp_path: Path) -> 
         await backend.put("a/.interview-edge", b"only the first segment is reserved")
 
 
-def test_metadata_is_of_the_object_that_is_there_at_every_step_of_a_put(tmp_path: Path) -> None:
+def test_metadata_is_of_the_object_that_is_there_at_every_step_of_a_put(
+    tmp_path: Path, setxattr: SetAttribute
+) -> None:
     """A kill before the rename leaves the old object with its old metadata, after it the new with the new."""
 
     class Killed(BaseException):
@@ -234,7 +400,7 @@ def test_metadata_is_of_the_object_that_is_there_at_every_step_of_a_put(tmp_path
         finally:
             fresh.close()
 
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, setxattr=setxattr)
     put(store, "s/a", b"old", v="old")
     steps = 0
 
@@ -250,7 +416,7 @@ def test_metadata_is_of_the_object_that_is_there_at_every_step_of_a_put(tmp_path
     seen = []
     for n in range(1, 20):
         steps = -100  # opening syncs too
-        dying = FileStore(tmp_path, fsync=kill_at(n))
+        dying = FileStore(tmp_path, fsync=kill_at(n), setxattr=setxattr)
         steps = 0
         try:
             put(dying, "s/a", b"new", v="new")
@@ -258,33 +424,33 @@ def test_metadata_is_of_the_object_that_is_there_at_every_step_of_a_put(tmp_path
             seen.append(describe())
         else:
             break
-    assert len(seen) >= 4
+    assert len(seen) >= (2 if setxattr is set_attribute else 4)
     assert set(map(repr, seen)) <= {repr((b"old", {"v": "old"})), repr((b"new", {"v": "new"}))}
     assert describe() == (b"new", {"v": "new"})
 
 
 def test_replacing_and_deleting_leave_no_metadata_behind(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+    store = FileStore(tmp_path, setxattr=no_attributes)
     for n in range(5):
         put(store, "s/a", v=str(n))
         put(store, "s/a", if_absent=True, v="loser")
-    meta = tmp_path / ".interview-edge" / "meta"
-    assert len([path for path in meta.rglob("*") if path.is_file()]) == 1
+    assert len(side_files(tmp_path)) == 1
     assert store.head("s/a").metadata == {"v": "4"}
     store.delete("s/a")
-    assert [path for path in meta.rglob("*") if path.is_file()] == []
+    assert side_files(tmp_path) == []
 
 
-def test_a_type_that_the_suffix_says_needs_no_metadata_file(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
+def test_a_type_that_the_suffix_says_needs_no_description(tmp_path: Path, setxattr: SetAttribute) -> None:
+    store = FileStore(tmp_path, setxattr=setxattr)
     for key, content_type in {
         "a.json": "application/json",
         "a.wav": "audio/wav",
         "a.pcm": "application/octet-stream",
     }.items():
-        store.put(key, b"", content_type, {}, if_absent=False)
+        assert store.put_all([NewFile(key, b"", Description(content_type, {}), if_absent=False)]) == [True]
         assert store.head(key).content_type == content_type
-    assert not (tmp_path / ".interview-edge" / "meta").exists()
+        assert os.listxattr(tmp_path / key) == []
+    assert side_files(tmp_path) == []
 
 
 def test_emptied_folders_go_away_and_can_come_back(tmp_path: Path) -> None:

@@ -1,0 +1,106 @@
+"""Puts of many tasks, written a group at a time: one thread's call and one sync of a folder serve all that
+gathered.
+
+With a thread a put, the threads spent several times as much on taking turns with each other as on writing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from interview_edge.backends.protocol import BackendError, BackendUnavailable
+from interview_edge.backends.writing import NewFile
+
+MAX_GROUP = 32  # files: each holds a descriptor, and maybe one of its folder, while its group is under way
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """A put that found a group under way. Woken with its outcome, or when it is its task's turn to write."""
+
+    new: NewFile
+    woken: trio.Event = attrs.field(factory=trio.Event)
+    is_next: bool = False
+    outcome: bool | BackendError | None = None
+
+
+class GroupedPuts:
+    """Calls `write` in a thread, each time for all the puts that gathered meanwhile.
+
+    It has no task of its own: a caller writes for all who wait, then the turn is the next one's.
+    """
+
+    def __init__(self, write: Callable[[Sequence[NewFile]], Sequence[bool | BackendError]]) -> None:
+        """`write` answers one outcome a file."""
+        self._write = write
+        self._limiter = trio.CapacityLimiter(1)  # one group at once: the next gathers meanwhile
+        self._waiting: deque[_Waiting] = deque()  # bounded by the callers, who wait with their data
+        self._busy = False
+
+    async def put(self, new: NewFile) -> bool:
+        """Whether it wrote. Raises the error that `write` answers for it.
+
+        Cancelled, it has not begun and never will, or its writing has ended.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        put = _Waiting(new)
+        if not self._busy:
+            self._busy = True
+            await self._write_group(put)
+        else:
+            self._waiting.append(put)
+            await self._wait(put)
+            if put.is_next:
+                await self._write_group(put)
+        assert put.outcome is not None  # noqa: S101  # for mypy: every way here ends in one
+        if isinstance(put.outcome, BackendError):
+            raise put.outcome
+        return put.outcome
+
+    async def _wait(self, put: _Waiting) -> None:
+        try:
+            await put.woken.wait()
+        except trio.Cancelled:
+            if put in self._waiting:
+                self._waiting.remove(put)
+            elif put.is_next:
+                self._pass_turn()
+            else:
+                # Another task's thread writes it. Nothing can stop a thread, so no deadline would help; the
+                # disk decides, and a later call must not be overtaken by this put.
+                with trio.CancelScope(shield=True):
+                    await put.woken.wait()
+            raise
+
+    async def _write_group(self, put: _Waiting) -> None:
+        """Write `put` and what waits, on this task's turn, and pass the turn."""
+        group = [put]
+        while self._waiting and len(group) < MAX_GROUP:
+            group.append(self._waiting.popleft())
+        outcomes: Sequence[bool | BackendError] = [
+            BackendUnavailable("local storage: the group's write failed") for _ in group
+        ]
+        try:
+            # The others' puts mustn't fail by this task's cancellation. Once the thread runs, trio waits for
+            # it in any case.
+            with trio.CancelScope(shield=True):
+                outcomes = await trio.to_thread.run_sync(
+                    self._write, [one.new for one in group], limiter=self._limiter
+                )
+        finally:
+            for one, outcome in zip(group, outcomes, strict=True):
+                one.outcome = outcome
+                one.woken.set()
+            self._pass_turn()
+
+    def _pass_turn(self) -> None:
+        if self._waiting:
+            following = self._waiting.popleft()
+            following.is_next = True
+            following.woken.set()
+        else:
+            self._busy = False
