@@ -41,6 +41,7 @@ from interview_edge.web.hypercorn import ServerLimits, serve
 log = structlog.get_logger(__name__)
 
 HOUSEKEEPING_SECONDS = 3600.0
+WATCHES = 8  # looks at every socket in a storage_timeout: how exact that deadline is
 # Of drain_timeout: for the sockets' last answers, again for the server to see them closed, and for sessions
 # and uploads. Together they are all of it, so that nothing that hangs can hold up the exit beyond it.
 SOCKETS_SHARE = 0.25
@@ -154,6 +155,7 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         await nursery.start(edge.parts.archive.run)
         await nursery.start(edge.registry.run)
+        nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
         try:

@@ -100,7 +100,7 @@ class Settings:
         default=None, validator=attrs.validators.optional(_between(1, 10**9))
     )
     vad_mode: int = attrs.field(default=2, validator=_between(0, 3))
-    vad_frame_ms: int = attrs.field(default=20, validator=attrs.validators.in_((20, 30)))
+    vad_frame_ms: int = attrs.field(default=30, validator=attrs.validators.in_((20, 30)))
     vad_gap_wait: float = attrs.field(default=5.0, validator=_between(0, 600))
     event_flush_interval: float = attrs.field(default=0.25, validator=_between(0, 60))
 

@@ -1,4 +1,6 @@
-"""SessionState as the JSON that the wire and the inference API know, and back. Unknown fields survive the trip."""
+"""SessionState as the JSON that the wire and the inference API know, and back. Unknown fields survive the
+trip.
+"""
 
 from __future__ import annotations
 

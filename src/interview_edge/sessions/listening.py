@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 import structlog
@@ -28,6 +29,7 @@ from interview_edge.speech.pipeline import StreamVad
 log = structlog.get_logger(__name__)
 
 WAKES_KEPT = 64  # a wake that finds the channel full is not needed: the ledger says what there is to hear
+READ_AHEAD_SECONDS = 30  # for a stream that is behind its window: 1 MB
 WARM_UP_SECONDS = 2  # webrtcvad adapts to the room; its state can't be saved, so it hears this much again
 COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
 MAX_UNCOMMITTED = 256  # events kept while the catalog is down; then hearing waits, and catches up later
@@ -41,6 +43,7 @@ class Ear:
         self.next_seq = next_seq
         self.gap_since: float | None = None
         self.uncommitted_seconds = 0
+        self.read_ahead: dict[int, bytes] = {}  # of a stream that is behind its window
 
 
 class Listening:
@@ -75,6 +78,9 @@ class Listening:
                     for name in pending:
                         await self._hear(name)
                     await self._commit_if_due()
+                pending = {name for name in pending if self._is_behind(name)}
+                if pending:
+                    continue
             except (
                 Exception
             ) as error:  # invariant 5: whatever the VAD or a read fails with, acks go on without it
@@ -105,9 +111,9 @@ class Listening:
         async with self._hearing:
             for name in tuple(self._session.streams):
                 await self._hear(name, skip_gaps=True)
-                ear = self._ears.get(name)
-                if ear is not None:
-                    self._note(name, ear.vad.flush())
+                while self._is_behind(name) and await self._commit():
+                    await self._hear(name, skip_gaps=True)
+                self._note(name, self._ears[name].vad.flush())
             await self._commit()
 
     def positions(self) -> dict[str, VadPosition]:
@@ -146,16 +152,21 @@ class Listening:
         if position is None:
             return Ear(vad, 1)
         vad.resume(position)
-        next_seq = position.sample // CHUNK_SAMPLES + 1
-        for seq in range(max(1, next_seq - WARM_UP_SECONDS), next_seq):
-            vad.warm_up(await self._second(stream, seq))
-        return Ear(vad, next_seq)
+        ear = Ear(vad, position.sample // CHUNK_SAMPLES + 1)
+        for seq in range(max(1, ear.next_seq - WARM_UP_SECONDS), ear.next_seq):
+            vad.warm_up(await self._second(stream, ear, seq))
+        return ear
 
     async def _hear_second(self, stream: LiveStream, ear: Ear) -> None:
         ear.gap_since = None
-        self._note(stream.key.stream, ear.vad.hear(await self._second(stream, ear.next_seq)))
+        self._note(stream.key.stream, ear.vad.hear(await self._second(stream, ear, ear.next_seq)))
         ear.next_seq += 1
         ear.uncommitted_seconds += 1
+
+    def _is_behind(self, name: str) -> bool:
+        """Whether there is more to hear at once: hearing stopped to commit, not at a gap."""
+        ear = self._ears[name]
+        return ear.gap_since is None and ear.next_seq <= self._session.streams[name].ledger.last_seq
 
     def _gap_is_over(self, ear: Ear) -> bool:
         now = trio.current_time()
@@ -172,14 +183,19 @@ class Listening:
         ear.next_seq = resume_at
         ear.uncommitted_seconds += seconds
 
-    async def _second(self, stream: LiveStream, seq: int) -> bytes:
+    async def _second(self, stream: LiveStream, ear: Ear, seq: int) -> bytes:
         """The PCM of a held second: the window's, else the journal's or the backend's; silence where it
-        expired.
+        expired. One that is behind the window is read with those that follow it.
         """
         pcm = None if stream.closed else stream.window.read(seq)
         if pcm is None:
-            pcm = await self._parts.reader.chunk(stream.key, seq)
-        return b"\0" * CHUNK_BYTES if pcm is None else pcm
+            pcm = ear.read_ahead.pop(seq, None)
+        if pcm is None:
+            last = min(seq + READ_AHEAD_SECONDS - 1, stream.ledger.last_seq)
+            async with aclosing(self._parts.reader.seconds(stream.key, seq, last)) as seconds:
+                ear.read_ahead = {n: found async for n, found in seconds if found is not None}
+            pcm = ear.read_ahead.pop(seq, None)
+        return bytes(CHUNK_BYTES) if pcm is None else pcm
 
     # -- committing
 
@@ -198,10 +214,12 @@ class Listening:
         elif any(ear.uncommitted_seconds >= COMMIT_EVERY_SECONDS for ear in self._ears.values()):
             await self._commit()
 
-    async def _commit(self) -> None:
-        """Events and positions in one transaction; kept for the next time where the catalog fails."""
+    async def _commit(self) -> bool:
+        """Events and positions in one transaction; False, and kept for the next time, where the catalog
+        fails.
+        """
         if not self._events and not any(ear.uncommitted_seconds for ear in self._ears.values()):
-            return
+            return True
         heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
         positions = {name: ear.vad.position() for name, ear in self._ears.items()}
         count = len(self._events)
@@ -212,13 +230,14 @@ class Listening:
             )
         except CatalogUnavailable as error:
             log.warning("speech events wait for the catalog", session_id=session_id, error=str(error))
-            return
+            return False
         except SessionIsDeleted:
             committed = []
         del self._events[:count]
         for name, seconds in heard.items():
             self._ears[name].uncommitted_seconds -= seconds
         self._session.published(committed)
+        return True
 
 
 def speech_event(stream: str, found: SpeechEvent, at: int) -> NewEvent:

@@ -6,6 +6,7 @@ import trio
 
 from interview_edge.core.ledger import Ledger
 from interview_edge.core.models import Chunk, StreamKey
+from interview_edge.core.pcm import Pcm
 from interview_edge.core.window import Window
 from interview_edge.sessions.receipt import Receipt
 
@@ -57,7 +58,7 @@ class LiveStream:
         self.pending: dict[int, Pending] = {}
         self.closed = False
 
-    def show(self, seq: int, pcm: bytes) -> None:
+    def show(self, seq: int, pcm: Pcm) -> None:
         """Let the window have a second; a session that closed meanwhile has none."""
         if not self.closed:
             self.window.write(seq, pcm)

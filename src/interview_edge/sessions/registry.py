@@ -34,7 +34,8 @@ class Entry:
 
     def __init__(self) -> None:
         self.session: Session | None = None
-        # The archive's words that came while the session was being loaded: it may have read the state before them.
+        # The archive's words that came while the session was being loaded: it may have read the state
+        # before them.
         self.missed: list[Callable[[Session], None]] = []
         self.opened = trio.Event()  # also set where opening failed: who waits looks again
         self.ended = trio.Event()

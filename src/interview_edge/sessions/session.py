@@ -22,7 +22,7 @@ from interview_edge.core.models import (
     StreamKey,
     VadPosition,
 )
-from interview_edge.core.pcm import identify
+from interview_edge.core.pcm import Pcm, identify
 from interview_edge.core.window import Window
 from interview_edge.errors import (
     CHUNK_CONFLICT,
@@ -143,7 +143,7 @@ class Session:
         stream: LiveStream,
         seq: int,
         timestamp_ms: int,
-        pcm: bytes,
+        pcm: Pcm,
         *,
         final: bool = False,
         on_done: Callable[[Receipt], None] | None = None,

@@ -327,7 +327,7 @@ class AudioSocket:
                 self._reading.cancel()
                 return
             else:
-                await self._wait_for_change()
+                await self._changed.wait()
 
     def _awaits_answers(self, ending: Ending) -> bool:
         return bool(self._outbox) and ending.patient and self._trouble_since is None
@@ -381,29 +381,25 @@ class AudioSocket:
         if self._trouble_since is None:
             self._trouble_since = trio.current_time()
 
-    async def _wait_for_change(self) -> None:
-        """Wait for an answer to become ready. Acks that stay out are announced as `storage_unavailable`
-        after half
-        of `storage_timeout`; after the whole of it the socket closes 1013. The client keeps what is not
-        acked.
+    def mind_storage(self, now: float) -> None:
+        """Look at how long the oldest answer is owed; called for every socket now and then (context.py).
+
+        Acks that stay out are announced as `storage_unavailable` after half of `storage_timeout`; after the
+        whole of it the socket closes 1013. The client keeps what is not acked.
         """
-        now = trio.current_time()
         timeout = self._settings.storage_timeout
-        # A chunk that comes while nothing else happens wakes nobody: look for it now and then.
-        deadline = now + timeout / 2
-        if self._outbox and isinstance(head := self._outbox[0], Receipt):
-            deadline = head.accepted_at + timeout / 2
-            if now >= deadline and self._trouble_since is None:
-                self._trouble_since = head.accepted_at
-                self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(_unavailable(head.seq))))
-                return
-        if self._trouble_since is not None and self._closing is None:
-            deadline = self._trouble_since + timeout
-            if now >= deadline:
-                self._end(Ending.of(STORAGE_UNAVAILABLE))
-                return
-        with trio.move_on_at(deadline):
-            await self._changed.wait()
+        head = self._outbox[0] if self._outbox else None
+        if (
+            self._trouble_since is None
+            and isinstance(head, Receipt)
+            and not head.done
+            and now >= head.accepted_at + timeout / 2
+        ):
+            self._trouble_since = head.accepted_at
+            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(_unavailable(head.seq))))
+            self._changed.set()
+        if self._trouble_since is not None and now >= self._trouble_since + timeout:
+            self._end(Ending.of(STORAGE_UNAVAILABLE))
 
 
 def _unavailable(seq: int) -> EdgeError:

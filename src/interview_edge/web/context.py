@@ -36,6 +36,14 @@ class OpenSockets:
         for socket in tuple(self._sockets):
             socket.leave(time_left)
 
+    async def watch(self, interval: float) -> None:
+        """Mind every socket's storage each `interval` seconds, until cancelled: one timer for all of them."""
+        while True:
+            await trio.sleep(interval)
+            now = trio.current_time()
+            for socket in tuple(self._sockets):
+                socket.mind_storage(now)
+
     async def all_gone(self) -> None:
         """Wait until no socket is open."""
         while self._sockets:

@@ -115,7 +115,7 @@ def decode_text(data: str | BytesLike, *, session_id: str) -> ClientFrame:
 
 
 def decode_binary(data: BytesLike) -> ChunkFrame:
-    """The chunk in a binary message: 16 bytes of header, then PCM (copied once). Raises `EdgeError`."""
+    """The chunk in a binary message: 16 bytes of header, then PCM (a view of `data`). Raises `EdgeError`."""
     if bytes(data[:2]) != MAGIC:
         raise EdgeError(FRAME_NOT_TEXT)
     if len(data) < HEADER.size:
@@ -131,7 +131,9 @@ def decode_binary(data: BytesLike) -> ChunkFrame:
         raise _refused(INVALID_TIMESTAMP, seq)
     final = flags == FLAG_FINAL
     _check_length(len(data) - HEADER.size, seq, final=final)
-    return ChunkFrame(seq, timestamp_ms, final, bytes(memoryview(data)[HEADER.size :]))
+    # Bytes can't change under a view; anything else is copied.
+    whole = data if type(data) is bytes else bytes(data)
+    return ChunkFrame(seq, timestamp_ms, final, memoryview(whole)[HEADER.size :])
 
 
 # `"content_b64": "` as text and as bytes, and the key alone.

@@ -13,7 +13,7 @@ from typing import Any, Self
 from msgspec import UNSET, Struct, UnsetType
 
 from interview_edge.core.models import IngestStatus, SeqRanges
-from interview_edge.core.pcm import FORMAT, SAMPLE_RATE
+from interview_edge.core.pcm import FORMAT, SAMPLE_RATE, Pcm
 from interview_edge.errors import EdgeError
 
 CHANNELS = 1
@@ -45,7 +45,7 @@ class ChunkFrame(Struct, frozen=True, gc=False):
     seq: int
     timestamp_ms: int
     final: bool
-    pcm: bytes
+    pcm: Pcm
 
 
 class Status(Struct, frozen=True, tag_field="type", tag="status"):
