@@ -61,7 +61,7 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
         raise RuntimeError("an open session has its row: open_session made it")
     if record.deleted_at is not None:
         raise EdgeError(SESSION_DELETED)
-    content = await _gather(record, request, parts)
+    content = await _gather(session, record, request, parts)
     fingerprint = _fingerprint(content)
     previous = record.finalized
     if previous is not None and previous.fingerprint == fingerprint:
@@ -87,9 +87,11 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
     return result
 
 
-async def _gather(record: SessionRecord, request: FinalizeRequest, parts: NodeParts) -> dict[str, Any]:
-    """What result.json says besides its own time. Only the catalog is asked: it names nothing that isn't
-    stored.
+async def _gather(
+    session: Session, record: SessionRecord, request: FinalizeRequest, parts: NodeParts
+) -> dict[str, Any]:
+    """What result.json says besides its own time. Only the catalog is asked, so that it names nothing that
+    isn't stored; but the count of repeats is the session's, since the last ones wait in the journal.
     """
     before: Mapping[str, Any] = record.finalized.answer if record.finalized else {}
     ends = _latest_ends(before.get("ends", {}), request.ends)
@@ -99,6 +101,8 @@ async def _gather(record: SessionRecord, request: FinalizeRequest, parts: NodePa
         key = StreamKey(record.session_id, name)
         stream = record.streams.get(name)
         ledger = Ledger(stream.ledger if stream else None)
+        if name in session.streams:
+            ledger.duplicates = max(ledger.duplicates, session.streams[name].ledger.duplicates)
         statuses[name] = ledger.status(record.session_id, record.created_at)
         streams[name] = _describe_stream(ledger, ends.get(name, 0)) | {"ingest": attrs.asdict(statuses[name])}
         audio += [_manifest_row(name, extent) for extent in await parts.catalog.extents(key)]

@@ -53,7 +53,9 @@ async def _rows(key: StreamKey, parts: NodeParts) -> Sequence[JournalRow]:
 def ledger_of(known: LedgerSnapshot | None, part: JournalledPart, level: AckLevel) -> Ledger:
     """The ledger of both. What is only journalled counts unless the node promises the backend."""
     ledger = Ledger(known)
-    ledger.duplicates += part.repeats
+    # A row that the catalog holds too only waits for its trim: the commit before it counted the repeats.
+    if not any(row.seq in ledger.held for row in part.rows):
+        ledger.duplicates += part.repeats
     if level is not AckLevel.BACKEND:
         for row in part.rows:
             if row.seq not in ledger.held:

@@ -18,8 +18,10 @@ from interview_edge.errors import (
     DRAINING,
     SESSION_DELETED,
     SESSION_LIMIT,
+    STORAGE_UNAVAILABLE,
     EdgeError,
 )
+from interview_edge.journal import JournalDamaged, JournalError
 from interview_edge.sessions.live_stream import LiveStream, Pending
 from interview_edge.sessions.loading import JournalledPart, ledger_of, read_session
 from interview_edge.sessions.node_parts import NodeParts
@@ -87,7 +89,7 @@ class Registry:
 
         Raises EdgeError: draining, session_limit (both 503, for sessions that aren't live yet),
         session_deleted,
-        catalog_unavailable.
+        catalog_unavailable, storage_unavailable.
         """
         session = await self._obtain(session_id)
         session.users += 1
@@ -147,6 +149,8 @@ class Registry:
                 raise EdgeError(SESSION_DELETED) from error
             if isinstance(error, CatalogUnavailable | trio.TooSlowError):
                 raise EdgeError(CATALOG_UNAVAILABLE) from error
+            if isinstance(error, JournalError):
+                raise EdgeError(STORAGE_UNAVAILABLE) from error
             raise
         finally:
             entry.opened.set()
@@ -204,7 +208,12 @@ class Registry:
         if part.rows:
             newest = part.rows[-1].seq
             oldest_shown = newest - math.ceil(settings.window_ms / 1000) + 1
-            for seq, pcm in await self._parts.journal.read(key, max(1, oldest_shown), newest):
+            try:
+                shown = await self._parts.journal.read(key, max(1, oldest_shown), newest)
+            except JournalDamaged as error:  # a hole in the window is no reason to refuse new audio
+                log.error("the window stays empty", session_id=key.session_id, error=str(error))
+                shown = ()
+            for seq, pcm in shown:
                 stream.show(seq, pcm)
         return stream
 

@@ -34,7 +34,7 @@ from interview_edge.errors import (
     EdgeError,
     ErrorKind,
 )
-from interview_edge.journal import Append, JournalBusy, JournalFull
+from interview_edge.journal import Append, JournalError
 from interview_edge.sessions.listening import Listening
 from interview_edge.sessions.live_stream import LiveStream, Pending
 from interview_edge.sessions.node_parts import EventListener, NodeParts
@@ -67,6 +67,9 @@ class Session:
         self.users = 0
         self.sockets = 0
         self.unjournalled = 0
+        self._writing: set[Pending] = (
+            set()
+        )  # level `memory`: admitted, and still on their way into the journal
         self.last_used = trio.current_time()
         self._parts = parts
         self._level = parts.settings.ack
@@ -116,7 +119,8 @@ class Session:
     @property
     def idle(self) -> bool:
         """Nobody holds the session and nothing of it is on its way."""
-        return self.users == 0 and not any(stream.pending for stream in self.streams.values())
+        on_its_way = self._writing or any(stream.pending for stream in self.streams.values())
+        return self.users == 0 and not on_its_way
 
     # -- streams and status
 
@@ -165,7 +169,7 @@ class Session:
         if standing is Standing.NEW:
             self._journal_new(stream, chunk, receipt)
         elif standing is Standing.PENDING:
-            stream.pending[seq].wait_with(chunk, receipt)
+            stream.pending[seq].wait_with(_without_audio(chunk), receipt)
         else:
             self._start_soon(partial(self._compare_with_held, stream, chunk, receipt))
         return receipt
@@ -176,6 +180,8 @@ class Session:
         append = Append(stream.key, chunk, at, partial(self._journalled, stream, chunk, pending, at))
         try:
             self._append(append)
+            if self._level is AckLevel.MEMORY:
+                self._writing.add(pending)
         except EdgeError:
             # Level `memory` promises nothing, so the journal failing stops nothing; /health shows the count.
             if self._level is not AckLevel.MEMORY:
@@ -190,7 +196,7 @@ class Session:
     def _append(self, append: Append) -> None:
         try:
             self._parts.journal.append(append)
-        except (JournalFull, JournalBusy) as error:
+        except JournalError as error:  # full, busy or closed
             raise EdgeError(STORAGE_UNAVAILABLE, str(error), fields={"seq": append.chunk.seq}) from error
 
     def _journalled(
@@ -199,6 +205,9 @@ class Session:
         """The committer's answer: the only place where a chunk goes on, so a cancelled waiter changes
         nothing.
         """
+        if self._level is AckLevel.MEMORY:
+            self._writing.discard(pending)
+            pending.settle()
         if error is not None:
             if self._level is AckLevel.MEMORY:
                 self.unjournalled += 1
@@ -253,7 +262,8 @@ class Session:
             pending.receipt.acknowledge(Outcome.STORED, stream.ledger)
         for chunk, receipt in pending.repeats or ():
             self._answer_repeat(stream, chunk, receipt, pending.identity)
-        pending.settle()
+        if pending not in self._writing:
+            pending.settle()
         self._listening.wake(stream.key.stream)
 
     def _answer_repeat(self, stream: LiveStream, chunk: Chunk, receipt: Receipt, held: bytes) -> None:
@@ -265,9 +275,8 @@ class Session:
             return
         at = self._parts.wall_ms()
         try:
-            self._append(
-                Append(stream.key, chunk, at, partial(self._counted, stream, receipt, at), repeat=True)
-            )
+            counted = partial(self._counted, stream, receipt, at)
+            self._append(Append(stream.key, _without_audio(chunk), at, counted, repeat=True))
         except EdgeError as error:
             receipt.refuse(error)
 
@@ -324,12 +333,13 @@ class Session:
             self._lane.release()
 
     async def settle(self) -> None:
-        """Wait until everything accepted before this call is safe at the ack level (or refused) and heard
-        by the VAD.
+        """Wait until everything accepted before this call is in the journal and safe at the ack level (or
+        refused), and heard by the VAD.
 
         The caller sets the deadline, by cancellation.
         """
-        for pending in [p for stream in self.streams.values() for p in stream.pending.values()]:
+        under_way = [p for stream in self.streams.values() for p in stream.pending.values()]
+        for pending in [*under_way, *self._writing]:
             await pending.settled()
         await self._listening.finish()
 
@@ -355,3 +365,8 @@ class Session:
     def vad_positions(self) -> dict[str, VadPosition]:
         """How far each stream's VAD has come."""
         return self._listening.positions()
+
+
+def _without_audio(repeat: Chunk) -> Chunk:
+    """What is needed of a repeat: its audio is held already, and many may wait for a slow disk."""
+    return Chunk(repeat.seq, repeat.timestamp_ms, repeat.final, b"", repeat.sha256, repeat.identity)

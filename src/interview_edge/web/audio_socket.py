@@ -39,6 +39,7 @@ from interview_edge.sessions.receipt import Outcome, Receipt
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.session import Session
 from interview_edge.web.peers import Peer
+from interview_edge.web.refusals import known_error
 from interview_edge.wire import chunk_dialect
 from interview_edge.wire.frames import (
     Ack,
@@ -301,8 +302,8 @@ class AudioSocket:
         ends = {} if frame.last_seq is None else {stream: frame.last_seq}
         try:
             result = await finalize(self._live, FinalizeRequest(frame.metadata, ends), self._parts)
-        except EdgeError as error:
-            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(error)))
+        except Exception as error:  # whatever it failed with, the audio goes on
+            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(known_error(error))))
         else:
             answer = result.answer["answer"]
             missing = answer["missing_by_stream"].get(stream, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ import trio.testing
 
 from interview_edge.app import Edge
 from interview_edge.backends.memory import MemoryBackend
-from interview_edge.core.models import AckLevel
+from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.core.models import AckLevel, StreamKey
 from interview_edge.errors import EdgeError
-from interview_edge.journal import JournalFull
+from interview_edge.journal import Append, JournalFull, JournalUnavailable
 from interview_edge.testing import FaultyBackend
 from nodes import OpenNode, connect, second
 
@@ -180,3 +182,112 @@ async def test_feeding_a_node_that_is_draining_is_refused(open_node: OpenNode) -
         with pytest.raises(EdgeError, match="draining"):
             async with edge.session("new"):
                 pass
+
+
+async def test_a_repeat_that_waits_while_the_node_ends_does_not_fail_the_last_commit(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(storage_timeout=0.1, drain_timeout=0.1) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        close = edge.parts.journal._close
+
+        def close_and_commit(timeout: float) -> None:
+            close(timeout)
+            go_on.set()
+
+        monkeypatch.setattr(edge.parts.journal, "_close", close_and_commit)
+        async with connect(edge, "s") as client:
+            await client.send_chunk(1)
+            await client.send_chunk(1)
+            await client.send_chunk(2)
+            await client.closed_with()
+    async with open_node() as edge, edge.session("s") as session:
+        assert session.status().received_chunks == 2
+
+
+async def test_level_memory_finalizes_what_was_acked_though_the_disk_is_slow(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(ack=AckLevel.MEMORY) as edge, edge.session("s") as session:
+        go_on = hold_commits(edge, monkeypatch)
+        await session.feed(second(1), seq=1)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def finalize() -> None:
+                answer = await session.finalize()
+                assert (answer["complete"], answer["missing"]) == (True, [])
+
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            go_on.set()
+        extents = await edge.parts.catalog.extents(StreamKey("s"))
+        assert [(e.first, e.last) for e in extents] == [(1, 1)]
+
+
+async def test_a_finalize_that_fails_leaves_its_socket_and_its_chunks_alone(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge, connect(edge, "s") as client:
+        await client.send_chunk(1)
+        await client.answer()
+
+        async def down(*_: object) -> None:
+            raise CatalogUnavailable("down")
+
+        monkeypatch.setattr(edge.parts.catalog, "load_session", down)
+        await client.send_json(type="finalize")
+        assert (await client.answer())["code"] == "catalog_unavailable"
+        await client.send_chunk(2)
+        assert (await client.answer())["status"] == "stored"
+
+
+async def test_a_journal_that_can_not_be_read_closes_1013_and_not_as_a_defect(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(storage_timeout=0.1) as edge, connect(edge, "s") as client:
+
+        async def fails(*_: object) -> None:
+            raise JournalUnavailable("disk I/O error")
+
+        monkeypatch.setattr(edge.parts.journal, "repeats", fails)
+        await client.send_chunk(1)
+        assert (await client.answer())["code"] == "storage_unavailable"
+        assert await client.closed_with() == (1013, "storage_unavailable")
+
+
+async def test_repeats_that_wait_for_the_disk_hold_no_audio(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count little in the journal's queue, so that little is what they may cost."""
+    async with open_node() as edge, connect(edge, "s") as client:
+        await client.send_chunk(1)
+        await client.answer()
+        go_on = hold_commits(edge, monkeypatch)
+        await client.send_chunk(2)
+        for seq in (2, 2, 1, 1):
+            await client.send_chunk(seq)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        gc.collect()
+        audio = [c for c in gc.get_objects() if isinstance(c, Append) and c.repeat and c.chunk.pcm]
+        session = edge.registry.live("s")
+        assert session is not None
+        waiting = session.streams["mixed"].pending[2].repeats
+        assert waiting is not None
+        assert audio + [chunk for chunk, _ in waiting if chunk.pcm] == []
+        go_on.set()
+        assert [a["status"] for a in await client.answers(5)] == ["stored", *["duplicate"] * 4]
+
+
+async def test_a_second_that_rotted_in_the_journal_does_not_close_its_session_to_new_audio(
+    open_node: OpenNode,
+) -> None:
+    backend = FaultyBackend(MemoryBackend())
+    backend.outage = True
+    async with open_node(backend=backend, drain_timeout=0.05) as edge, edge.session("s") as session:
+        await session.feed(second(1), seq=1)
+    async with open_node(backend=backend, drain_timeout=0.05) as edge:
+        journal = edge.parts.journal
+        await journal._writer.transact(lambda c: c.execute("UPDATE chunks SET pcm = zeroblob(32000)").get)
+        async with edge.session("s") as session:
+            await session.feed(second(2), seq=2)
+            assert session.status().received_chunks == 2
