@@ -88,9 +88,9 @@ async def test_twenty_five_kills_lose_nothing(tmp_path: Path, layout: str, seed:
     await check_everything(tmp_path, LAYOUTS[layout], load.senders)
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(15, marks=pytest.mark.long)])
-async def test_level_backend_survives_the_loss_of_the_journal_too(tmp_path: Path, rounds: int) -> None:
-    settings = {**BUSY, "EDGE_ACK": "backend"}
+@pytest.mark.long
+async def test_level_backend_survives_the_loss_of_the_journal_too(tmp_path: Path) -> None:
+    rounds, settings = 15, {**BUSY, "EDGE_ACK": "backend"}
     load, random = Workload.of(SEED), Random(SEED)
     for _ in range(rounds):
         await one_life(tmp_path, settings, load, random)
@@ -100,6 +100,7 @@ async def test_level_backend_survives_the_loss_of_the_journal_too(tmp_path: Path
     await check_everything(tmp_path, settings, load.senders, journal_lost=True)
 
 
+@pytest.mark.long
 async def test_our_client_goes_on_by_itself_over_two_kills(tmp_path: Path) -> None:
     key, kills = StreamKey("call"), 2
     async with trio.open_nursery() as nursery:
@@ -136,7 +137,9 @@ async def killed_and_restarted(
             await server.kill()
 
 
-@pytest.mark.parametrize("fault", broken_serve.FAULTS)
+@pytest.mark.parametrize(
+    "fault", ["ack-first", *(pytest.param(f, marks=pytest.mark.long) for f in ("put-later", "catalog-later"))]
+)
 async def test_a_broken_order_of_commits_is_found(tmp_path: Path, fault: str) -> None:
     command = (sys.executable, broken_serve.__file__, fault, "serve")
     random = Random(SEED)

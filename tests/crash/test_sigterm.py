@@ -95,7 +95,7 @@ async def test_neither_a_client_that_never_reads_nor_a_dead_store_holds_up_the_e
             assert await edge.chunk("call", seq) == audio(KEY, seq)
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path, second: signal.Signals) -> None:
     settings = {**SETTINGS, "EDGE_DRAIN_TIMEOUT": 60, "EDGE_STORAGE": UNREACHABLE}
     async with serving(tmp_path, settings) as server:

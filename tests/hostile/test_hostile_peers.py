@@ -69,7 +69,7 @@ async def test_a_long_flood_of_chunks_whose_acks_nobody_reads(controls: Controls
     await flood_and_check(controls, 8, 30)
 
 
-@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("reads", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_a_peer_that_asks_much_and_reads_little_is_dropped(controls: Controls, reads: bool) -> None:
     async def trickle(peer: RawPeer) -> None:
         with suppress(*GONE):
