@@ -256,8 +256,9 @@ def _finalize(fields: _Fields) -> Finalize:
     last_seq = None
     if not _absent(fields.last_seq):
         last_seq = _integer(fields.last_seq)
-        if last_seq is None or not 1 <= last_seq <= MAX_SEQ:
-            raise EdgeError(INVALID_FIELD, "frame.last_seq must be a positive integer")
+        # 0 is what `last_seq` starts at: a client that has sent nothing says so.
+        if last_seq is None or not 0 <= last_seq <= MAX_SEQ:
+            raise EdgeError(INVALID_FIELD, "frame.last_seq must be a whole number from 0")
     if not _absent(fields.metadata) and not isinstance(fields.metadata, dict):
         raise EdgeError(INVALID_FIELD, "frame.metadata must be an object")
     return Finalize(last_seq, None if _absent(fields.metadata) else fields.metadata)

@@ -58,6 +58,7 @@ CLIENT_FRAMES: dict[str, ClientFrame] = {
 OTHER_SPELLINGS: dict[str, ClientFrame] = {
     "hello_bare.json": Hello(),
     "hello_nulls.json": Hello(),
+    "finalize_nothing.json": Finalize(0),
     "chunk_spaced.json": CHUNK,
     "chunk_escaped.json": CHUNK,
     "close_untyped.json": Close(),
