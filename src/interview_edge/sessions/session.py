@@ -299,7 +299,8 @@ class Session:
             Exception
         ) as error:  # whatever failed below, this chunk's answer is the same: keep it and retry
             refusal = EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq})
-            refusal.__cause__ = error
+            # Without its traceback, whose frames hold this chunk and the refusal: a cycle for the collector.
+            refusal.__cause__ = error.with_traceback(None)
             receipt.refuse(refusal)
             return
         # Level `memory` holds chunks that nothing below knows yet; the window's bytes tell as well.
