@@ -15,6 +15,8 @@ from werkzeug.routing import BaseConverter
 
 from interview_edge.errors import INVALID_PATH, EdgeError
 
+# What comes before the path in a target of absolute form, which every server has to take (RFC 9112, 3.2.2).
+_ORIGIN = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -25,6 +27,8 @@ def split_path(scope: Mapping[str, Any]) -> list[str]:
     `raw_path` (it is optional) has decoded already: there an encoded `/` can't be told from a separator.
     """
     raw: bytes = scope.get("raw_path") or quote(scope["path"], safe="/").encode()
+    if origin := _ORIGIN.match(raw):
+        raw = raw[origin.end() :]
     raw = raw.partition(b"?")[0]
     root = quote(scope.get("root_path", ""), safe="/").encode()
     if root and raw.startswith(root + b"/"):

@@ -47,5 +47,18 @@ def test_raw_bytes_of_utf8_are_taken_and_a_query_is_cut() -> None:
     assert split_path(scope("/你/a".encode() + b"?x=%FF")) == ["你", "a"]
 
 
+@pytest.mark.parametrize(
+    ("raw", "segments"),
+    [
+        (b"http://host:80/v1/a%2Fb?x=/y", ["v1", "a/b"]),
+        (b"HTTPS://host/", [""]),
+        (b"http://host", []),
+        (b"/http://host/a", ["http:", "", "host", "a"]),
+    ],
+)
+def test_an_absolute_target_is_read_without_its_origin(raw: bytes, segments: list[str]) -> None:
+    assert split_path(scope(raw)) == segments
+
+
 def test_without_a_raw_path_the_decoded_one_serves() -> None:
     assert split_path(scope(None, "/v1/你 %41")) == ["v1", "你 %41"]
