@@ -20,7 +20,7 @@ async def serve_until_stopped(settings: Settings, complain: Callable[[str], None
     """Serve until a signal ends it; answers the exit status. Raises SettingsError."""
     configure_logs(settings)
     if settings.auto_cleanup:
-        log.info("audio is deleted by age", max_age_days=settings.max_age_days)
+        log.warning("auto_cleanup is on, but no retention sweep exists yet: nothing is deleted by age")
     else:
         log.info("audio is kept until it is deleted by hand (auto_cleanup is off)")
 

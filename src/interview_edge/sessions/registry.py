@@ -92,7 +92,6 @@ class Registry:
         catalog_unavailable, storage_unavailable.
         """
         session = await self._obtain(session_id)
-        session.users += 1
         try:
             yield session
         finally:
@@ -100,6 +99,7 @@ class Registry:
             session.last_used = trio.current_time()
 
     async def _obtain(self, session_id: str) -> Session:
+        """The session, counted as used: at once, so that it can't be closed as idle in between."""
         while True:
             entry = self._entries.get(session_id)
             if (held_back := self._held_back.get(session_id)) is not None:
@@ -109,6 +109,7 @@ class Registry:
             elif not entry.opened.is_set():
                 await entry.opened.wait()
             elif entry.session is not None and not entry.session.closing:
+                entry.session.users += 1
                 return entry.session
             else:
                 # It is on its way out (or never opened): a new one begins when the old has given everything
@@ -142,6 +143,7 @@ class Registry:
         try:
             with trio.fail_after(self._parts.settings.storage_timeout):
                 session = await self._load(session_id)
+            session.users = 1
             await self._nursery.start(self._own, session_id, session, entry)
         except BaseException as error:
             self._forget(session_id, entry)

@@ -40,9 +40,12 @@ class OpenSockets:
         """Mind every socket's storage each `interval` seconds, until cancelled: one timer for all of them."""
         while True:
             await trio.sleep(interval)
-            now = trio.current_time()
-            for socket in tuple(self._sockets):
-                socket.mind_storage(now)
+            self._mind_all(trio.current_time())
+
+    def _mind_all(self, now: float) -> None:
+        """In a function of its own, whose variables don't keep the last socket until the next look."""
+        for socket in tuple(self._sockets):
+            socket.mind_storage(now)
 
     async def all_gone(self) -> None:
         """Wait until no socket is open."""
