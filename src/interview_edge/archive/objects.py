@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 import attrs
@@ -63,10 +63,17 @@ class NewObject:
         stem, _, extension = self.key.rpartition(".")
         return f"{stem}~{hashlib.sha256(self.pcm).hexdigest()[:8]}.{extension}"
 
+    def places(self) -> Iterator[str]:
+        """Where it may lie, in order of preference. The second costs a hash, so it is made when it is asked
+        for.
+        """
+        yield self.key
+        yield self.distinct_key
+
 
 def chunk_metadata(key: StreamKey, row: JournalRow) -> dict[str, str]:
     """The contract's custom metadata of a one-chunk object."""
-    return _session_metadata(key) | {"seq": str(row.seq), "timestamp_ms": str(row.timestamp_ms)}
+    return session_metadata(key) | row_metadata(row)
 
 
 def segment_metadata(key: StreamKey, rows: Sequence[JournalRow]) -> dict[str, str]:
@@ -76,7 +83,13 @@ def segment_metadata(key: StreamKey, rows: Sequence[JournalRow]) -> dict[str, st
     return chunk_metadata(key, rows[0]) | {"last_seq": str(rows[-1].seq)}
 
 
-def _session_metadata(key: StreamKey) -> dict[str, str]:
+def row_metadata(row: JournalRow) -> dict[str, str]:
+    """What `chunk_metadata` says of the chunk."""
+    return {"seq": str(row.seq), "timestamp_ms": str(row.timestamp_ms)}
+
+
+def session_metadata(key: StreamKey) -> dict[str, str]:
+    """What `chunk_metadata` says of the stream, the same for each of its chunks."""
     # S3 carries metadata in HTTP headers, which are ASCII and lose outer spaces: percent-encoded, as in a
     # path.
     session_id = quote(key.session_id, safe="")

@@ -61,7 +61,7 @@ class Putter:
         """
         async with self._limiter:
             data = await self._codec.encode(new.pcm, new.format)
-            for key in (new.key, new.distinct_key):
+            for key in new.places():
                 if await self._put(key, data, new):
                     return Placed(key, len(data))
                 size = await self._size_if_same(key, data, new)
@@ -106,16 +106,16 @@ class Putter:
     def _asking(self) -> Iterator[None]:
         """One call of the backend: with a deadline, and whatever goes wrong is a `BackendError`."""
         try:
-            with trio.fail_after(self._timeout):
+            with trio.move_on_after(self._timeout) as scope:
                 yield
         except BackendError:
             raise
-        except trio.TooSlowError:
-            raise BackendUnavailable(f"the store took over {self._timeout:g} s") from None
         except (
             Exception
         ) as error:  # a plugin may raise anything; its text may hold a secret, so it isn't repeated
             raise BackendUnavailable(f"the backend raised {type(error).__name__}") from error
+        if scope.cancelled_caught:
+            raise BackendUnavailable(f"the store took over {self._timeout:g} s")
 
 
 def _ms_since(started: float) -> float:

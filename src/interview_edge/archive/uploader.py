@@ -16,7 +16,13 @@ import attrs
 import trio
 
 from interview_edge.archive.batch import LOOK_ROWS, Batch, Job, View, choose, forgettable
-from interview_edge.archive.objects import NewObject, chunk_metadata, segment_metadata
+from interview_edge.archive.objects import (
+    NewObject,
+    chunk_metadata,
+    row_metadata,
+    segment_metadata,
+    session_metadata,
+)
 from interview_edge.archive.planning import runs
 from interview_edge.archive.policy import ArchivePolicy
 from interview_edge.archive.putter import Placed, Putter
@@ -144,20 +150,26 @@ class Uploader:
         stored: list[_Stored] = []
         errors: list[BackendError] = []
 
-        async def place(new: NewObject, finish: Callable[[Placed], _Stored]) -> None:
-            if errors:
-                return
-            try:
-                stored.append(finish(await self._putter.place(new)))
-            except BackendError as error:
-                # Its traceback would hold this step's audio in a reference cycle until a collection:
-                # in an outage, megabytes for each stream and retry.
-                errors.append(error.with_traceback(None))
+        objects = (
+            found
+            for job, pcm in zip(batch.jobs, audio, strict=True)
+            for found in self._objects(key, job, pcm)
+        )
+
+        async def place() -> None:
+            for new, finish in objects:  # the next one that no other task has taken
+                try:
+                    stored.append(finish(await self._putter.place(new)))
+                except BackendError as error:
+                    # Its traceback would hold this step's audio in a reference cycle until a collection:
+                    # in an outage, megabytes for each stream and retry.
+                    errors.append(error.with_traceback(None))
+                if errors:
+                    return
 
         async with trio.open_nursery() as nursery:
-            for job, pcm in zip(batch.jobs, audio, strict=True):
-                for new, finish in self._objects(key, job, pcm):
-                    nursery.start_soon(place, new, finish)
+            for _ in range(min(self._policy.concurrency, sum(job.objects for job in batch.jobs))):
+                nursery.start_soon(place)
         return stored, errors[0] if errors else None
 
     async def _read(self, job: Job) -> dict[int, bytes]:
@@ -173,10 +185,11 @@ class Uploader:
         Rows whose audio is gone from the journal (the session was dropped this instant) make none.
         """
         if job.plan.layout is Layout.CHUNKS:
+            common = session_metadata(key)
             for row in job.rows:
                 if row.seq in pcm:
                     name = chunk_key(key, row.seq)
-                    new = NewObject(name, pcm[row.seq], "pcm", chunk_metadata(key, row))
+                    new = NewObject(name, pcm[row.seq], "pcm", common | row_metadata(row))
                     yield new, partial(self._one_chunk, row)
         elif len(pcm) == len(job.rows) and job.plan.object_key is not None:
             audio = b"".join(pcm.values())

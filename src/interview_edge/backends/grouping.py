@@ -56,10 +56,14 @@ class GroupedPuts:
             await self._wait(put)
             if put.is_next:
                 await self._write_group(put)
-        assert put.outcome is not None  # noqa: S101  # for mypy: every way here ends in one
-        if isinstance(put.outcome, BackendError):
-            raise put.outcome
-        return put.outcome
+        outcome, put.outcome = put.outcome, None
+        assert outcome is not None  # noqa: S101  # for mypy: every way here ends in one
+        if isinstance(outcome, BackendError):
+            try:
+                raise outcome
+            finally:
+                del outcome  # a frame that holds its own error keeps the put's data until a collection
+        return outcome
 
     async def _wait(self, put: _Waiting) -> None:
         try:

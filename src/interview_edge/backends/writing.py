@@ -199,13 +199,17 @@ def _unsettled(puts: Iterable[_Put]) -> list[_Put]:
 
 @contextmanager
 def _settling(puts: Sequence[_Put]) -> Iterator[None]:
-    """What fails in the block is the outcome of those that have none yet."""
+    """What fails in the block is the outcome of those that have none yet.
+
+    Each gets an error of its own, without traceback and cause: those hold the frames that hold the puts, so
+    in an outage the audio of every failed put would wait for a garbage collection.
+    """
     try:
         with mapped():
             yield
     except BackendError as error:
         for put in _unsettled(puts):
-            put.outcome = error
+            put.outcome = type(error)(str(error))
 
 
 def _ensure_object(put: _Put, there: os.stat_result | None) -> bool:

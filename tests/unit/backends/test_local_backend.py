@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -509,3 +511,32 @@ async def test_aclose_in_a_cancelled_scope_closes(tmp_path: Path) -> None:
         scope.cancel()
         await backend.aclose()
     assert [name for name in os.listdir(tmp_path / ".interview-edge/tmp") if name.endswith(".lock")] == []
+
+
+async def test_failed_puts_leave_no_data_to_the_garbage_collector(tmp_path: Path) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    store = FileStore(tmp_path)
+    backend = LocalBackend(store)
+    store._writing._fsync = broken
+
+    async def put(n: int) -> None:
+        with suppress(BackendUnavailable):
+            await backend.put(f"{n}", b"data", metadata={"v": "1"})
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with trio.open_nursery() as nursery:
+            for n in range(4):
+                nursery.start_soon(put, n)
+        for _ in range(200):  # the thread lets go of its arguments a moment after it has answered
+            left = sum(isinstance(found, NewFile) for found in gc.get_objects())
+            if left == 0:
+                break
+            await trio.sleep(0.005)
+    finally:
+        gc.enable()
+    assert left == 0
+    await backend.aclose()
