@@ -91,7 +91,7 @@ class Settings:
     # -- sessions (contract storage.md)
     max_sessions: int = attrs.field(default=2000, validator=_between(1, 1_000_000))
     session_idle_timeout: float = attrs.field(default=300.0, validator=_between(0.01, 86_400))
-    window_ms: int = attrs.field(default=120_000, validator=_between(1_000, 600_000))
+    window_ms: int = attrs.field(default=120_000, validator=_between(1, 600_000))
     max_memory_mb: float = attrs.field(
         default=10, validator=_between(0.001, 50), metadata=_env("AUDIO_STORAGE_MAX_MEMORY_MB")
     )

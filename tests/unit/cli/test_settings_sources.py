@@ -137,6 +137,13 @@ def test_a_bad_toml_key_is_named(text: str, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+def test_the_shortest_window_and_interval_are_what_the_rule_says() -> None:
+    shortest = {"EDGE_WINDOW_MS": "1", "AUDIO_STORAGE_UPLOAD_INTERVAL_MS": "1"}
+    assert load_settings(environ=shortest).window_ms == 1
+    with pytest.raises(SettingsError, match=r"window_ms \(EDGE_WINDOW_MS\) must be 1\.\.600000, got 0$"):
+        load_settings(environ=shortest | {"EDGE_WINDOW_MS": "0"})
+
+
 def test_a_flag_is_named_as_it_is_typed() -> None:
     with pytest.raises(SettingsError, match=r"^--port: port \(EDGE_PORT\) must be 0..65535, got 70000$"):
         load_settings({"port": 70_000})
