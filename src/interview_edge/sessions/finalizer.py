@@ -80,7 +80,10 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
         "missing": content["missing"],
         "missing_by_stream": {name: stream["missing"] for name, stream in content["streams"].items()},
     }
-    kept = {"answer": answer, "metadata": content["metadata"], "ends": content["ends"]}
+    cut = [name for name, stream in content["streams"].items() if "missing_truncated" in stream]
+    if cut:
+        answer["missing_truncated"] = True
+    kept = {"answer": answer, "metadata": content["metadata"], "ends": content["ends"], "cut": cut}
     result = FinalizedResult(finalized_at, key, fingerprint, kept)
     await parts.catalog.record_finalized(session.session_id, result)
     session.finalized = result
@@ -108,13 +111,14 @@ async def _gather(
         audio += [_manifest_row(name, extent) for extent in await parts.catalog.extents(key)]
     events = await _all_events(record.session_id, parts)
     main = statuses.get(DEFAULT_STREAM) or sum_statuses(record.session_id, statuses.values())
+    listed = streams.get(DEFAULT_STREAM, {"missing": []})
     return {
         "state": state_to_json(record.state),
         "events": [event.to_wire() for event in events],
         "ingest": None if main is None else attrs.asdict(main),
         "metadata": metadata,
         "complete": all(stream["missing_seconds"] == 0 for stream in streams.values()),
-        "missing": streams.get(DEFAULT_STREAM, {}).get("missing", []),
+        **{name: listed[name] for name in ("missing", "missing_truncated") if name in listed},
         "streams": streams,
         "transcript": [],
         "audio": audio,

@@ -307,8 +307,9 @@ class AudioSocket:
         else:
             answer = result.answer["answer"]
             missing = answer["missing_by_stream"].get(stream, [])
+            cut = stream in result.answer["cut"] or UNSET
             self._urgent.append(
-                chunk_dialect.encode_utf8(Finalized(result.result_key, answer["complete"], missing))
+                chunk_dialect.encode_utf8(Finalized(result.result_key, answer["complete"], missing, cut))
             )
         self._changed.set()
 

@@ -141,7 +141,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "complete": BOOLEAN,
             "missing": RANGES,
             "missing_by_stream": by_name(RANGES),
-        }
+        },
+        {"missing_truncated": BOOLEAN},
     ),
     "Deleted": record({"session_id": TEXT, "deleted": BOOLEAN}),
     "Status": record({"status": TEXT}, {"check": TEXT}),

@@ -158,6 +158,7 @@ class Finalized(Struct, frozen=True, tag_field="type", tag="finalized"):
     result_key: str
     complete: bool
     missing: SeqRanges
+    missing_truncated: bool | UnsetType = UNSET
 
 
 class Closing(Struct, frozen=True, tag_field="type", tag="closing"):

@@ -40,6 +40,7 @@ async def test_the_manifest_names_every_second_and_its_hash(open_node: OpenNode,
             answer = await session.finalize({"room": "A"}, last_seq={"mixed": 6})
         assert answer["complete"] is False
         assert answer["missing"] == [[3, 3], [5, 6]]
+        assert "missing_truncated" not in answer
         content = await result(edge)
         assert content["metadata"] == {"room": "A"}
         assert content["missing"] == answer["missing"]
@@ -82,6 +83,27 @@ async def test_a_stated_end_is_remembered_and_hides_nothing(open_node: OpenNode)
             assert (await session.finalize(last_seq={"mixed": 5}))["missing"] == [[4, 5]]
             assert (await session.finalize())["missing"] == [[4, 5]]
             assert (await session.finalize(last_seq={"mixed": 2}))["missing"] == [[4, 5]]
+
+
+async def test_a_list_of_missing_that_was_cut_says_so(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over HTTP, over the socket and in result.json. With a limit of 2: a thousand holes take seconds."""
+    monkeypatch.setattr("interview_edge.core.ledger.MAX_MISSING_LISTED", 2)
+    async with open_node() as edge:
+        await fed(edge, [2, 4, 6])
+        async with connect(edge, "s") as peer, connect(edge, "s", "teacher") as other:
+            await peer.send_json(type="finalize")
+            cut = await peer.answer()
+            await other.send_json(type="finalize")
+            whole = await other.answer()
+        async with edge.session("s") as session:
+            answer = await session.finalize()
+        content = await result(edge)
+    assert (cut["missing"], cut["missing_truncated"]) == ([[1, 1], [3, 3]], True)
+    assert (whole["missing"], "missing_truncated" in whole) == ([], False)
+    for shown in (answer, content):
+        assert (shown["missing"], shown["missing_truncated"]) == ([[1, 1], [3, 3]], True)
 
 
 async def test_all_streams_count(open_node: OpenNode) -> None:
