@@ -210,14 +210,14 @@ def _archive_policy(settings: Settings) -> ArchivePolicy:
 
 @contextmanager
 def _bare_errors() -> Iterator[None]:
-    """The one error inside nested exception groups: a caller must not have to know how many nurseries stand between."""
+    """The one error inside nested exception groups: a caller need not know how many nurseries stand between."""
     try:
         yield
     except BaseExceptionGroup as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
-        raise error from None
+        raise error from None  # noqa: ASYNC123 - the groups around it say nothing more
 
 
 @contextmanager

@@ -145,16 +145,15 @@ class Registry:
                 session = await self._load(session_id)
             session.users = 1
             await self._nursery.start(self._own, session_id, session, entry)
-        except BaseException as error:
-            self._forget(session_id, entry)
-            if isinstance(error, SessionIsDeleted):
-                raise EdgeError(SESSION_DELETED) from error
-            if isinstance(error, CatalogUnavailable | trio.TooSlowError):
-                raise EdgeError(CATALOG_UNAVAILABLE) from error
-            if isinstance(error, JournalError):
-                raise EdgeError(STORAGE_UNAVAILABLE) from error
-            raise
+        except SessionIsDeleted as error:
+            raise EdgeError(SESSION_DELETED) from error
+        except (CatalogUnavailable, trio.TooSlowError) as error:
+            raise EdgeError(CATALOG_UNAVAILABLE) from error
+        except JournalError as error:
+            raise EdgeError(STORAGE_UNAVAILABLE) from error
         finally:
+            if entry.session is None:  # it didn't come to be, for whatever reason: the next one may try
+                self._forget(session_id, entry)
             entry.opened.set()
         return session
 

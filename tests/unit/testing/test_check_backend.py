@@ -100,11 +100,10 @@ class TakesAnyKey(MemoryBackend):
 
 class IsNoCheckpoint(MemoryBackend):
     async def get(self, key: str) -> bytes:
-        try:
+        if key in self._objects:
             return self._objects[key][1]
-        except KeyError:
-            await super()._enter(key)
-            raise ObjectNotFound(key) from None
+        await super()._enter(key)
+        raise ObjectNotFound(key)
 
 
 class ClosesOnce(MemoryBackend):
