@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from interview_edge.app import Edge, open_edge
@@ -109,6 +110,21 @@ async def connect(edge: Edge, session_id: str, stream: str = "mixed") -> AsyncIt
         nursery.start_soon(serve)
         yield peer
         peer.hang_up()
+
+
+class Gate:
+    """A call that is carried out, and whose caller hears of it only when the test lets it."""
+
+    def __init__(self, target: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.go_on = trio.Event(), trio.Event()
+        self._call: Callable[..., Any] = getattr(target, name)
+        monkeypatch.setattr(target, name, self._held)
+
+    async def _held(self, *args: Any, **more: Any) -> Any:
+        answer = await self._call(*args, **more)
+        self.reached.set()
+        await self.go_on.wait()
+        return answer
 
 
 OpenNode = Callable[..., AbstractAsyncContextManager[Edge]]

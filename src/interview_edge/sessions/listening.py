@@ -23,6 +23,7 @@ from interview_edge.core.models import Event, NewEvent, VadPosition
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
 from interview_edge.core.utterances import SpeechEvent, SpeechStarted
 from interview_edge.sessions.live_stream import LiveStream
+from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.speech.pipeline import StreamVad
 
@@ -33,6 +34,7 @@ READ_AHEAD_SECONDS = 30  # for a stream that is behind its window: 1 MB
 WARM_UP_SECONDS = 2  # webrtcvad adapts to the room; its state can't be saved, so it hears this much again
 COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
 MAX_UNCOMMITTED = 256  # events kept while the catalog is down; then hearing waits, and catches up later
+MISSED_EVENTS = 1_000  # more than a commit in doubt can hold
 
 
 class Ear:
@@ -58,6 +60,7 @@ class Listening:
         self._ears: dict[str, Ear] = {}
         self._events: list[NewEvent] = []
         self._hearing = trio.Lock()
+        self._in_doubt = False
         self.failures = 0
         self._wakes, self._woken = trio.open_memory_channel[str](WAKES_KEPT)
 
@@ -75,9 +78,14 @@ class Listening:
         while True:
             try:
                 async with self._hearing:
+                    await self._settle_doubt()
                     for name in pending:
                         await self._hear(name)
                     await self._commit_if_due()
+                if self._events:  # they wait for the catalog, whose return wakes nobody
+                    await trio.sleep(self._parts.settings.retry_initial)
+                    pending = set(self._session.streams)
+                    continue
                 pending = {name for name in pending if self._is_behind(name)}
                 if pending:
                     continue
@@ -109,6 +117,7 @@ class Listening:
         deadline.
         """
         async with self._hearing:
+            await self._settle_doubt()
             for name in tuple(self._session.streams):
                 await self._hear(name, skip_gaps=True)
                 while self._is_behind(name) and await self._commit():
@@ -224,20 +233,43 @@ class Listening:
         positions = {name: ear.vad.position() for name, ear in self._ears.items()}
         count = len(self._events)
         session_id = self._session.session_id
+        self._in_doubt = True  # until the catalog has answered: a commit that is cut off may have happened
         try:
             committed = await self._parts.catalog.append_events(
                 session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions
             )
         except CatalogUnavailable as error:
+            self._in_doubt = False
             log.warning("speech events wait for the catalog", session_id=session_id, error=str(error))
             return False
         except SessionIsDeleted:
             committed = []
+        self._in_doubt = False
         del self._events[:count]
         for name, seconds in heard.items():
             self._ears[name].uncommitted_seconds -= seconds
         self._session.published(committed)
         return True
+
+    async def _settle_doubt(self) -> None:
+        """After a commit that was cut off (the finalize's client went away): go on as after a restart, from
+        what the catalog holds.
+        """
+        if not self._in_doubt:
+            return
+        session = self._session
+        try:
+            record = await reread(session.session_id, self._parts)
+        except SessionIsDeleted:
+            return  # its end is near, and nothing more of it is kept
+        self._events.clear()
+        self._ears.clear()
+        self._resumed = {name: stream.vad for name, stream in record.streams.items() if stream.vad}
+        missed = await self._parts.catalog.events(
+            session.session_id, after=session.event_count, limit=MISSED_EVENTS
+        )
+        session.published(missed)
+        self._in_doubt = False
 
 
 def speech_event(stream: str, found: SpeechEvent, at: int) -> NewEvent:
@@ -258,6 +290,7 @@ class ListenedSession(Protocol):
     """What the pipeline asks of its session."""
 
     session_id: str
+    event_count: int
 
     @property
     def streams(self) -> Mapping[str, LiveStream]: ...

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import attrs
 
+from interview_edge.catalog.protocol import SessionRecord
 from interview_edge.core.ledger import Ledger
 from interview_edge.core.models import AckLevel, LedgerSnapshot, StreamKey
 from interview_edge.journal import JournalRow
@@ -63,3 +64,16 @@ def ledger_of(known: LedgerSnapshot | None, part: JournalledPart, level: AckLeve
             if row.seq not in ledger.held:
                 ledger.admit(row.seq, row.length, final=row.final, at=row.at)
     return ledger
+
+
+async def reread(session_id: str, parts: NodeParts) -> SessionRecord:
+    """The catalog's record after a write of this session was cut off, so that nobody heard how it ended.
+
+    Raises CatalogUnavailable, SessionIsDeleted.
+    """
+    # An empty write waits its turn behind the one in doubt; a read might pass it.
+    await parts.catalog.append_events(session_id, [], at=parts.wall_ms())
+    record = await parts.catalog.load_session(session_id)
+    if record is None:
+        raise RuntimeError("an open session has its row: open_session made it")
+    return record

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
+import trio
 
 from interview_edge.catalog.protocol import IdempotentAnswer
 from interview_edge.core.models import DEFAULT_STREAM, NewEvent, Participant, SessionState
@@ -23,6 +24,7 @@ from interview_edge.errors import (
     WINDOW_EMPTY,
     EdgeError,
 )
+from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.session import Session
 
@@ -65,11 +67,14 @@ async def resolve(
 
     Raises EdgeError: resolve_busy, idempotency_mismatch, inference_*, window_empty. A failure changes
     nothing and is
-    not remembered under the key. Cancelled before the commit nothing happened; after it everything did.
+    not remembered under the key. Cancelled, everything of it happened or nothing; the next one finds out.
     """
     if parts.inference is None:
         raise EdgeError(INFERENCE_UNSET)
     async with session.state_lane():
+        if session.state_in_doubt:
+            session.state = (await reread(session.session_id, parts)).state
+            session.state_in_doubt = False
         at = parts.wall_ms()
         if idempotency_key is not None:
             kept = await _kept_answer(session, request, parts, idempotency_key, at)
@@ -89,9 +94,13 @@ async def resolve(
         remembered = None
         if idempotency_key is not None:
             remembered = IdempotentAnswer(idempotency_key, request.body_digest, body, at)
-        committed = await parts.catalog.append_events(
-            session.session_id, [event], at=event.ts, state=updated, answer=remembered
-        )
+        try:
+            committed = await parts.catalog.append_events(
+                session.session_id, [event], at=event.ts, state=updated, answer=remembered
+            )
+        except trio.Cancelled:
+            session.state_in_doubt = True
+            raise
         session.state, session.updated_at = updated, event.ts
         session.published(committed)
         return ResolveAnswer(body, replayed=False)

@@ -61,15 +61,14 @@ class Session:
         self.created_at = record.created_at
         self.updated_at = record.updated_at
         self.state: SessionState = record.state
+        self.state_in_doubt = False  # a commit of it was cut off: the catalog knows
         self.event_count = record.event_count
         self.finalized: FinalizedResult | None = record.finalized
         self.streams = streams
         self.users = 0
         self.sockets = 0
         self.unjournalled = 0
-        self._writing: set[Pending] = (
-            set()
-        )  # level `memory`: admitted, and still on their way into the journal
+        self._writing: set[Pending] = set()  # of level `memory`: admitted, not journalled yet
         self.last_used = trio.current_time()
         self._parts = parts
         self._level = parts.settings.ack
@@ -95,9 +94,9 @@ class Session:
                 nursery.start_soon(self._listening.run)
                 task_status.started()
                 await self._closing.wait()
+                self._parts.archive.hurry(self.session_id)
                 with trio.move_on_after(self._parts.settings.close_timeout):
                     await self._listening.finish()
-                self._parts.archive.hurry(self.session_id)
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import trio
 import trio.testing
@@ -12,22 +9,7 @@ import trio.testing
 from interview_edge.app import Edge
 from interview_edge.errors import EdgeError
 from interview_edge.sessions.deleting import delete
-from nodes import OpenNode, connect, second
-
-
-class Gate:
-    """A call that is carried out, and whose caller then waits to hear of it."""
-
-    def __init__(self, target: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reached, self.go_on = trio.Event(), trio.Event()
-        self._call: Callable[..., Any] = getattr(target, name)
-        monkeypatch.setattr(target, name, self._held)
-
-    async def _held(self, *args: Any, **more: Any) -> Any:
-        answer = await self._call(*args, **more)
-        self.reached.set()
-        await self.go_on.wait()
-        return answer
+from nodes import Gate, OpenNode, connect, second
 
 
 async def leave_one_second(edge: Edge) -> None:

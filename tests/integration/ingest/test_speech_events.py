@@ -11,9 +11,10 @@ import soundfile
 import trio
 
 from interview_edge.app import Edge
+from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.speech.pipeline import StreamVad
-from nodes import OpenNode, connect, nodes_in, second
+from nodes import Gate, OpenNode, connect, nodes_in, second
 
 SILENCE = bytes(CHUNK_BYTES)
 
@@ -164,3 +165,56 @@ async def test_a_pipeline_that_fell_behind_its_window_hears_everything(
         await client.send_json(type="finalize")
         assert (await client.answer())["type"] == "finalized"
         assert told(await all_events(edge, "s")) == expected(seconds)
+
+
+async def test_a_finalize_that_is_cut_off_at_its_commit_doubles_no_event(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So many that the last utterance is still open: the finalize has an event of its own to commit.
+    count = next(n for n in range(2, len(speech)) if len(heard_events(speech[:n])) % 2)
+    async with open_node() as edge, connect(edge, "s") as client:
+        await client.hello(events=True)
+        async with edge.session("s") as session:
+            for seq, pcm in enumerate(speech[:count], 1):
+                await session.feed(pcm, seq=seq)
+            live = edge.registry.live("s")
+            assert live is not None
+            with trio.fail_after(5):
+                while live.event_count < len(heard_events(speech[:count])):
+                    await trio.sleep(0.001)
+            async with trio.open_nursery() as nursery:
+                with monkeypatch.context() as patched:
+                    commit = Gate(edge.parts.catalog, "append_events", patched)
+                    nursery.start_soon(session.finalize)
+                    await commit.reached.wait()
+                nursery.cancel_scope.cancel()
+            await session.finalize()
+        events = await all_events(edge, "s")
+        assert told(events) == expected(speech[:count])
+        assert [(await client.answer())["event"] for _ in events] == events
+
+
+def heard_events(seconds: list[bytes]) -> list[object]:
+    """The VAD's events without the one that an end makes."""
+    vad = StreamVad()
+    return [event for pcm in seconds for event in vad.hear(pcm)]
+
+
+async def test_events_that_waited_for_the_catalog_need_no_further_second_to_be_told(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(retry_initial=0.001) as edge, connect(edge, "s") as client:
+        await client.hello(events=True)
+        failed = trio.Event()
+
+        async def down(*_: object, **__: object) -> None:
+            failed.set()
+            raise CatalogUnavailable("down")
+
+        with monkeypatch.context() as outage:
+            outage.setattr(edge.parts.catalog, "append_events", down)
+            for seq, pcm in enumerate(speech, 1):
+                await client.send_chunk(seq, pcm)
+            assert {a["type"] for a in await client.answers(len(speech))} == {"ack"}
+            await failed.wait()
+        assert (await client.answer())["type"] == "event"
