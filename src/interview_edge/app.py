@@ -210,7 +210,7 @@ def _archive_policy(settings: Settings) -> ArchivePolicy:
 
 @contextmanager
 def _bare_errors() -> Iterator[None]:
-    """The one error inside nested exception groups: a caller need not know how many nurseries stand between."""
+    """The one error inside nested exception groups: a caller need not know how many nurseries there are."""
     try:
         yield
     except BaseExceptionGroup as group:

@@ -189,7 +189,7 @@ class Session:
         stream.ledger.reserve(chunk.seq, final=chunk.final)
         stream.pending[chunk.seq] = pending
         if self._level is AckLevel.MEMORY:
-            stream.show(chunk.seq, chunk.pcm)
+            self._show(stream, chunk)
             self._admit(stream, chunk.seq, pending, at)
 
     def _append(self, append: Append) -> None:
@@ -219,9 +219,26 @@ class Session:
         self._parts.archive.journalled(stream.key, chunk.seq, at)
         if self._level is AckLevel.MEMORY:
             return
-        stream.show(chunk.seq, chunk.pcm)
+        self._show(stream, chunk)
         if self._level is AckLevel.JOURNAL:
             self._admit(stream, chunk.seq, pending, at)
+
+    def _show(self, stream: LiveStream, chunk: Chunk) -> None:
+        """Let the stream's window have a second, within what the session's windows may hold together.
+
+        Over it the largest other window is given back: its audio is journalled, and reads find it there.
+        """
+        stream.show(chunk.seq, chunk.pcm)
+        cap = self._parts.settings.max_memory_mb * 10**6
+        if len(self.streams) * self._parts.settings.window_bytes <= cap or stream.closed:
+            return
+        held = sum(each.window.held_bytes for each in self.streams.values())
+        others = [each for each in self.streams.values() if each is not stream]
+        for other in sorted(others, key=lambda each: each.window.held_bytes, reverse=True):
+            if held <= cap:
+                return
+            held -= other.window.held_bytes
+            other.window.evict()
 
     def _give_up(self, stream: LiveStream, seq: int, pending: Pending, error: EdgeError) -> None:
         """The chunk won't be held: its seq is free again, and who waits is told why."""
