@@ -240,12 +240,12 @@ def _open_files() -> int:
 async def test_the_windows_of_a_session_stay_below_its_cap_together(open_node: OpenNode) -> None:
     second_bytes = len(second(1))
     cap = 4 * second_bytes / 10**6
-    async with open_node(window_ms=2_000, upload_interval_ms=1_000, max_memory_mb=cap) as edge:
-        async with edge.session("s") as session:
-            for seq in range(1, 6):
-                for stream in ("a", "b", "c", "d"):
-                    await session.feed(second(seq), seq=seq, stream=stream)
-                    live = edge.registry.live("s").streams.values()
-                    assert sum(each.window.held_bytes for each in live) <= 4 * second_bytes
-            assert await session.chunk(5, "a") == second(5)
-            assert edge.registry.live("s").streams["d"].window.read(5) == second(5)
+    node = open_node(window_ms=2_000, upload_interval_ms=1_000, max_memory_mb=cap)
+    async with node as edge, edge.session("s") as session:
+        for seq in range(1, 6):
+            for stream in ("a", "b", "c", "d"):
+                await session.feed(second(seq), seq=seq, stream=stream)
+                live = edge.registry.live("s").streams.values()
+                assert sum(each.window.held_bytes for each in live) <= 4 * second_bytes
+        assert await session.chunk(5, "a") == second(5)
+        assert edge.registry.live("s").streams["d"].window.read(5) == second(5)
