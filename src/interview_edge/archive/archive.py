@@ -296,7 +296,9 @@ class Archive:
         """When the stream's next step should start, going by its oldest chunk and its last failure."""
         due = trio.current_time()
         if not (stream.hurried or self._policy.put_at_once or stream.oldest_at is None):
-            due += max(0, stream.oldest_at + self._wait_ms - self._now_ms()) / 1000
+            # Never longer than the interval: where the clock was set back, the oldest lies in the future.
+            wait = stream.oldest_at + self._wait_ms - self._now_ms()
+            due += min(max(0, wait), self._wait_ms) / 1000
         return max(due, stream.not_before)
 
     def _schedule(self, stream: StreamBacklog, due: float) -> None:

@@ -74,5 +74,8 @@ async def resume_deletions(
         except (CatalogUnavailable, JournalError, BackendError, trio.TooSlowError) as error:
             _log.warning("a deletion can't go on now", error=str(error))
             await trio.sleep(retry_interval)
+        except Exception as error:  # a plugin may raise anything; the node has other sessions to serve
+            _log.error("a deletion failed", error=type(error).__name__)  # the text may hold a secret
+            await trio.sleep(retry_interval)
         else:
             return

@@ -327,7 +327,10 @@ def _weight(entry: Append) -> int:
 
 
 def _free_bytes(folder: Path) -> int:
-    stat = os.statvfs(folder)
+    try:
+        stat = os.statvfs(folder)
+    except OSError:  # a failing disk: it takes no more, and what it took goes on
+        return 0
     return stat.f_bavail * stat.f_frsize
 
 

@@ -170,3 +170,25 @@ async def test_the_rest_of_the_session_can_be_exact_before_it_goes(
         await delete(node)
         await delete(node)  # idempotent
         await assert_gone(node)
+
+
+class Defective(MemoryBackend):
+    """A plugin whose delete fails once with an error that no protocol names."""
+
+    failed = False
+
+    async def delete(self, key: str) -> None:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("a defect")
+        await super().delete(key)
+
+
+async def test_a_plugins_defect_in_a_deletion_is_tried_again_and_ends_no_node(open_node: OpenNode) -> None:
+    backend = Defective()
+    async with open_node(backend) as node:
+        await fill(node)
+        await node.catalog.mark_deleted(KEY.session_id, NOW)
+        await resume(node)
+        await assert_gone(node)
+    assert backend.failed

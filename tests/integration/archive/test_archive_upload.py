@@ -147,3 +147,15 @@ async def test_one_flush_serves_every_stream_of_its_session_and_no_other(
             await node.archive.flush_all()
         assert {key for key, _ in node.stored} == {teacher, students, other}
         assert node.archive.health().streams == 0
+
+
+@BOTH_LAYOUTS
+async def test_a_clock_that_is_set_back_a_day_delays_no_upload_by_a_day(
+    open_node: OpenNode, backend: MemoryBackend, layout: Layout
+) -> None:
+    def yesterday() -> int:
+        return NOW - 86_400_000
+
+    async with open_node(backend, layout=layout, upload_interval_ms=5, now_ms=yesterday) as node:
+        await node.journal_chunks([chunk_of(1)])
+        await until(lambda: bool(node.stored))

@@ -80,3 +80,9 @@ def test_each_segment_waits_for_its_own_rows() -> None:
 )
 def test_runs(seqs: list[int], expected: list[tuple[int, int]]) -> None:
     assert list(runs(seqs)) == expected
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_clock_that_was_set_back_holds_nothing_up(layout: Layout) -> None:
+    """The rows were accepted a day from now."""
+    assert spans(plan(rows_of([1, 2], at=86_400_000), layout)) == [(1, 2)]

@@ -164,3 +164,23 @@ async def test_a_disk_that_hangs_ends_the_close_at_its_deadline(
 async def _let_go_once_settled(feed: Any, faulty_files: Any) -> None:
     await feed.until_settled(2)
     faulty_files.go_on.set()
+
+
+async def test_a_disk_that_can_not_say_what_is_free_is_full_and_the_committer_goes_on(
+    open_at: Any, feeder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_at() as journal:
+        feed = feeder(journal)
+        feed.append(1)
+
+        def fails(_: object) -> None:
+            raise OSError("Input/output error")
+
+        with monkeypatch.context() as broken:
+            broken.setattr("os.statvfs", fails)
+            await feed.until_settled(1)
+            with pytest.raises(JournalFull):
+                feed.append(2)
+        feed.append(2)
+        await feed.until_settled(2)
+        assert feed.outcomes == [(1, None), (2, None)]
