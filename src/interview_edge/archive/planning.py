@@ -105,5 +105,7 @@ def _segment_of(row: JournalRow) -> int:
 
 
 def _age(rows: Sequence[JournalRow], now_ms: int) -> int:
-    """How long ago the oldest was accepted; from the future (the clock was set back) is as old as it is far."""
+    """How long ago the oldest was accepted; one from the future (the clock was set back) is as old as it is
+    far.
+    """
     return abs(now_ms - min((row.at for row in rows), default=now_ms))
