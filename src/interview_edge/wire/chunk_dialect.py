@@ -235,19 +235,16 @@ def _chunk(fields: _Fields, session_id: str, pcm: bytes | None) -> ChunkFrame:
 
 
 def _hello(fields: _Fields, session_id: str) -> Hello:
-    """What an old client sends along must be right where it is there; `null` counts as absent."""
-    _check_format(
-        SAMPLE_RATE if _absent(fields.sample_rate) else fields.sample_rate,
-        CHANNELS if _absent(fields.channels) else fields.channels,
-        FORMAT if _absent(fields.format) else fields.format,
-    )
+    """`sample_rate`, `channels` and `format` say what the client records; `ready` tells it what to send. So
+    whatever stands there is fine; `null` counts as absent.
+    """
     if not _absent(fields.meeting_id) and fields.meeting_id != session_id:
         raise _mismatch(session_id)
     return Hello(
         meeting_id=UNSET if _absent(fields.meeting_id) else session_id,
-        sample_rate=UNSET if _absent(fields.sample_rate) else SAMPLE_RATE,
-        channels=UNSET if _absent(fields.channels) else CHANNELS,
-        format=UNSET if _absent(fields.format) else FORMAT,
+        sample_rate=fields.sample_rate if type(fields.sample_rate) is int else UNSET,
+        channels=fields.channels if type(fields.channels) is int else UNSET,
+        format=fields.format if isinstance(fields.format, str) else UNSET,
         events=_flag("events", fields.events),
     )
 
@@ -264,7 +261,7 @@ def _finalize(fields: _Fields) -> Finalize:
     return Finalize(last_seq, None if _absent(fields.metadata) else fields.metadata)
 
 
-def _check_format(sample_rate: Any, channels: Any, format_: Any, seq: int | None = None) -> None:
+def _check_format(sample_rate: Any, channels: Any, format_: Any, seq: int | None) -> None:
     if sample_rate != SAMPLE_RATE:
         raise _refused(INVALID_SAMPLE_RATE, seq)
     if channels is True or channels != CHANNELS:  # True == 1 in Python, not in JSON

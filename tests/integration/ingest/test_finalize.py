@@ -187,3 +187,11 @@ async def test_ten_at_once_write_one_result(open_node: OpenNode) -> None:
                 nursery.start_soon(one)
         assert len(answers) == 10
         assert all(answer == answers[0] for answer in answers)
+
+
+async def test_an_end_over_a_day_ahead_is_refused_like_a_chunk(open_node: OpenNode) -> None:
+    async with open_node() as edge, edge.session("s") as session:
+        await session.feed(second(1), seq=1)
+        with pytest.raises(EdgeError, match=r"frame\.last_seq must be at most 86400 ahead"):
+            await session.finalize(last_seq={"mixed": 86_402})
+        assert (await session.finalize(last_seq={"mixed": 86_401}))["missing"] == [[2, 86_401]]

@@ -57,6 +57,7 @@ CLIENT_FRAMES: dict[str, ClientFrame] = {
 # Read, but not how we write it: other clients' spellings.
 OTHER_SPELLINGS: dict[str, ClientFrame] = {
     "hello_bare.json": Hello(),
+    "hello_source.json": Hello(SESSION, 48_000, 2, "opus"),
     "hello_nulls.json": Hello(),
     "finalize_nothing.json": Finalize(0),
     "chunk_spaced.json": CHUNK,
