@@ -168,6 +168,7 @@ class AudioSocket:
                 await self._take(text, data, held, nursery)
                 if self._closing is not None:
                     return
+            del messages, text, data  # or a socket at rest holds the frames of its last burst: 32 KiB each
 
     async def _take(self, text: bool, data: bytes, held: AsyncExitStack, nursery: trio.Nursery) -> None:
         """One message: decoded and carried out, or answered with its error."""

@@ -123,6 +123,7 @@ class Connection(TCPServer):
                 return
             seen = websocket.frames_seen
             await websocket.feed(data)
+            del data  # or a connection at rest holds, until it hears again, what it has worked off: 64 KiB
             if websocket.frames_seen != seen:
                 silence.heard(trio.current_time())
 
