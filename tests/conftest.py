@@ -1,14 +1,29 @@
-"""For the whole suite: with REQUIRE_ALL=1 (CI) a test that would skip fails: nothing goes missing unseen."""
+"""For the whole suite: which tests are of whole processes; and with REQUIRE_ALL=1 (CI) a test that would skip
+fails: nothing goes missing unseen.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+# Tests of whole server processes: seconds each, and the same on every Python.
+PROCESS_FOLDERS = tuple(
+    Path(__file__).parent / name for name in ("crash", "hostile", "integration/benchmarks", "integration/cli")
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(folder in item.path.parents for folder in PROCESS_FOLDERS):
+            item.add_marker(pytest.mark.process)
 
 
 @pytest.hookimpl(wrapper=True)
