@@ -140,9 +140,7 @@ STREAM_NOT_FOUND = _kind("stream_not_found", "the session has no such stream", 4
 AUDIO_TOO_LARGE = _kind(
     "audio_too_large", "the audio is over 4 GiB; read it chunk by chunk", 413, None, Fault.CLIENT
 )
-DOWNLOADS_BUSY = _kind(
-    "downloads_busy", "too many downloads are under way; retry", 503, None, Fault.SERVER
-)
+DOWNLOADS_BUSY = _kind("downloads_busy", "too many downloads are under way; retry", 503, None, Fault.SERVER)
 RANGE_NOT_SATISFIABLE = _kind(
     "range_not_satisfiable", "the range lies outside the audio", 416, None, Fault.CLIENT
 )

@@ -11,7 +11,6 @@ beyond
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -35,14 +34,13 @@ from interview_edge.errors import (
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.node_parts import NodeParts
-from interview_edge.sessions.receipt import Outcome, Receipt
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.session import Session
+from interview_edge.web.outbox import MAX_WAITING, Outbox
 from interview_edge.web.peers import Peer
 from interview_edge.web.refusals import known_error
 from interview_edge.wire import chunk_dialect
 from interview_edge.wire.frames import (
-    Ack,
     ChunkFrame,
     ClientFrame,
     Close,
@@ -56,7 +54,6 @@ from interview_edge.wire.frames import (
     Ping,
     Pong,
     Ready,
-    ServerFrame,
     Status,
     StatusReply,
     StreamStatus,
@@ -66,7 +63,6 @@ from interview_edge.wire.frames import (
 log = structlog.get_logger(__name__)
 
 NORMAL_CLOSURE = 1000
-MAX_ANSWERS_WAITING = 2048  # receipts and texts together: more than any max_in_flight
 EVENTS_WAITING = 1024  # a client that asked for events and leaves so many unread is closed
 
 
@@ -95,18 +91,11 @@ class AudioSocket:
         self._session: Session | None = None
         self._stream: LiveStream | None = None
         self._unsubscribe: Callable[[], object] | None = None
-        # Answers in order of arrival; one that shows counters is made when its turn comes.
-        self._outbox: deque[Receipt | Callable[[], ServerFrame]] = deque()
-        self._urgent: list[bytes] = []
-        self._in_flight = 0
-        self._changed = trio.Event()
-        self._room = trio.Event()
+        # The key an ack names; with other layouts the object isn't known yet (contract, Keys).
+        named = parts.settings.layout is Layout.CHUNKS
+        self._outbox = Outbox(parts.settings.max_in_flight, partial(chunk_key, key) if named else None)
         self._closing: Ending | None = None
         self._reading = trio.CancelScope()
-        self._trouble_since: float | None = None
-        self._gave_up = False
-        # The key an ack names; with other layouts the object isn't known yet (contract, Keys).
-        self._named = parts.settings.layout is Layout.CHUNKS
 
     # -- life
 
@@ -150,7 +139,7 @@ class AudioSocket:
         """Drain: tell the client where to resume, answer what was accepted, close 1012. `time_left` in
         seconds.
         """
-        self._urgent.append(chunk_dialect.encode_utf8(GoingAway(self._next_seq, int(time_left * 1000))))
+        self._outbox.urge(GoingAway(self._next_seq, int(time_left * 1000)))
         self._end(Ending.of(DRAINING))
         self._reading.cancel()
 
@@ -158,7 +147,7 @@ class AudioSocket:
         """Close once everything before it is sent. The first reason stands."""
         if self._closing is None:
             self._closing = ending
-        self._changed.set()
+        self._outbox.wake()
 
     # -- reading
 
@@ -173,8 +162,8 @@ class AudioSocket:
     async def _take(self, text: bool, data: bytes, held: AsyncExitStack, nursery: trio.Nursery) -> None:
         """One message: decoded and carried out, or answered with its error."""
         try:
-            if len(self._urgent) + len(self._outbox) >= MAX_ANSWERS_WAITING:
-                await self._wait_for_room(SLOW_READER)
+            if len(self._outbox) >= MAX_WAITING:
+                await self._outbox.wait_for_room(self._settings.in_flight_timeout, SLOW_READER)
             if text:
                 frame = chunk_dialect.decode_text(data, session_id=self._key.session_id)
             else:
@@ -188,15 +177,12 @@ class AudioSocket:
 
     async def _take_chunk(self, frame: ChunkFrame, held: AsyncExitStack) -> None:
         stream = self._stream or await self._open(held)
-        if self._in_flight >= self._settings.max_in_flight:
-            await self._wait_for_room(IN_FLIGHT_FULL)
+        if not self._outbox.may_owe:
+            await self._outbox.wait_for_room(self._settings.in_flight_timeout, IN_FLIGHT_FULL)
         receipt = self._live.accept(
-            stream, frame.seq, frame.timestamp_ms, frame.pcm, final=frame.final, on_done=self._on_done
+            stream, frame.seq, frame.timestamp_ms, frame.pcm, final=frame.final, on_done=self._outbox.settled
         )
-        self._in_flight += 1
-        self._outbox.append(receipt)
-        if receipt.done:
-            self._changed.set()
+        self._outbox.owe(receipt)
 
     async def _open(self, held: AsyncExitStack) -> LiveStream:
         """Open the session with the first frame that needs it; it stays held until the socket ends."""
@@ -207,60 +193,43 @@ class AudioSocket:
             self._stream = self._session.stream(self._key.stream)
         return self._stream
 
-    async def _wait_for_room(self, otherwise: ErrorKind) -> None:
-        """Stop reading until the outbox has drained a little; after the deadline the socket closes."""
-        with trio.move_on_after(self._settings.in_flight_timeout) as waiting:
-            while (
-                self._in_flight >= self._settings.max_in_flight
-                or len(self._urgent) + len(self._outbox) >= MAX_ANSWERS_WAITING
-            ):
-                self._room = trio.Event()
-                await self._room.wait()
-        if waiting.cancelled_caught:
-            raise EdgeError(otherwise)
-
     async def _answer(self, frame: ClientFrame, held: AsyncExitStack, nursery: trio.Nursery) -> None:
         match frame:
             case Ping():
                 # Ahead of the acks: a client that asks whether we live must not wait for the disk.
-                self._urgent.append(chunk_dialect.encode_utf8(Pong(self._parts.wall_ms())))
-                self._changed.set()
+                self._outbox.urge(Pong(self._parts.wall_ms()))
             case Close():
                 closing = Closing.of(frame)
-                self._reply(partial(_same, closing))
+                self._outbox.say(closing)
                 self._end(Ending(NORMAL_CLOSURE, closing.reason, patient=True))
             case Hello():
                 await self._open(held)
                 self._greet(frame)
             case Status():
                 await self._open(held)
-                self._reply(self._status)
+                self._outbox.reply(self._status)
             case Finalize():
                 await self._open(held)
                 nursery.start_soon(self._finalize, frame)
 
     # -- answering
 
-    def _reply(self, make: Callable[[], ServerFrame]) -> None:
-        self._outbox.append(make)
-        self._changed.set()
-
     def _refuse(self, error: EdgeError) -> None:
         """Answer with the error in its turn; one that ends the socket goes ahead of what may never be
         answered.
         """
         if error.kind.close is None or error.kind is STORAGE_UNAVAILABLE:
-            self._reply(partial(_same, ErrorFrame.of(error)))
+            self._outbox.say(ErrorFrame.of(error))
             if error.kind is STORAGE_UNAVAILABLE:
-                self._note_trouble()
+                self._outbox.note_trouble()
         else:
-            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(error)))
+            self._outbox.urge(ErrorFrame.of(error))
             self._end(Ending.of(error.kind))
 
     def _greet(self, hello: Hello) -> None:
         if hello.events and self._unsubscribe is None:
             self._unsubscribe = self._live.subscribe(self._tell)
-        self._reply(self._ready)
+        self._outbox.reply(self._ready)
 
     @property
     def _live(self) -> Session:
@@ -294,8 +263,7 @@ class AudioSocket:
             self._end(Ending.of(SLOW_READER))
             return
         for event in events:
-            frame = EventFrame(event.to_wire())
-            self._reply(partial(_same, frame))
+            self._outbox.say(EventFrame(event.to_wire()))
 
     async def _finalize(self, frame: Finalize) -> None:
         """Finalize beside the reading: chunks and pings go on meanwhile."""
@@ -304,110 +272,33 @@ class AudioSocket:
         try:
             result = await finalize(self._live, FinalizeRequest(frame.metadata, ends), self._parts)
         except Exception as error:  # whatever it failed with, the audio goes on
-            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(known_error(error))))
+            self._outbox.urge(ErrorFrame.of(known_error(error)))
         else:
             answer = result.answer["answer"]
             missing = answer["missing_by_stream"].get(stream, [])
             cut = stream in result.answer["cut"] or UNSET
-            self._urgent.append(
-                chunk_dialect.encode_utf8(Finalized(result.result_key, answer["complete"], missing, cut))
-            )
-        self._changed.set()
+            self._outbox.urge(Finalized(result.result_key, answer["complete"], missing, cut))
 
     # -- writing
-
-    def _on_done(self, receipt: Receipt) -> None:
-        """A receipt's answer is known: called for a whole batch in one go, so one write carries its acks."""
-        self._changed.set()
 
     async def _write(self) -> None:
         """Send what is ready, in order; watch over what isn't; end when the socket is to be closed."""
         while True:
-            texts = self._ready_texts()
+            texts = self._outbox.take()
             if texts:
                 await self._peer.send(texts)
             elif self._closing is not None and not self._awaits_answers(self._closing):
                 self._reading.cancel()
                 return
             else:
-                await self._changed.wait()
+                await self._outbox.wait()
 
     def _awaits_answers(self, ending: Ending) -> bool:
-        return bool(self._outbox) and ending.patient and self._trouble_since is None
-
-    def _ready_texts(self) -> list[bytes]:
-        """Take everything that can be sent now: urgent answers, and the outbox up to the first open
-        receipt.
-        """
-        self._changed = trio.Event()
-        texts, self._urgent = self._urgent, []
-        outbox = self._outbox
-        while outbox:
-            head = outbox[0]
-            if isinstance(head, Receipt):
-                if not head.done:
-                    break
-                self._in_flight -= 1
-                texts.append(chunk_dialect.encode_utf8(self._answer_to(head)))
-            else:
-                texts.append(chunk_dialect.encode_utf8(head()))
-            outbox.popleft()
-        if texts:
-            self._room.set()
-        return texts
-
-    def _answer_to(self, receipt: Receipt) -> Ack | ErrorFrame:
-        if receipt.error is not None:
-            if receipt.error.kind is STORAGE_UNAVAILABLE:
-                self._note_trouble()
-            return ErrorFrame.of(receipt.error)
-        if not self._gave_up:
-            self._trouble_since = None
-        stored = receipt.outcome is Outcome.STORED
-        return Ack(
-            receipt.seq,
-            "stored" if stored else "duplicate",
-            receipt.last_seq,
-            receipt.missing_count,
-            receipt.duplicate_count,
-            receipt.next_seq,
-            chunk_key(self._key, receipt.seq) if stored and self._named else UNSET,
-        )
-
-    # -- trouble with the store
-
-    def _note_trouble(self) -> None:
-        """A chunk was refused for the store's sake. Its client sends it again on the next connection only, so
-        this one must end, even where later chunks are acked again.
-        """
-        self._gave_up = True
-        if self._trouble_since is None:
-            self._trouble_since = trio.current_time()
+        return bool(self._outbox) and ending.patient and not self._outbox.in_trouble
 
     def mind_storage(self, now: float) -> None:
-        """Look at how long the oldest answer is owed; called for every socket now and then (context.py).
-
-        Acks that stay out are announced as `storage_unavailable` after half of `storage_timeout`; after the
-        whole of it the socket closes 1013. The client keeps what is not acked.
+        """Close 1013 where answers are owed for longer than `storage_timeout`: the client keeps what is not
+        acked. Called for every socket now and then (context.py).
         """
-        timeout = self._settings.storage_timeout
-        head = self._outbox[0] if self._outbox else None
-        if (
-            self._trouble_since is None
-            and isinstance(head, Receipt)
-            and not head.done
-            and now >= head.accepted_at + timeout / 2
-        ):
-            self._trouble_since = head.accepted_at
-            self._urgent.append(chunk_dialect.encode_utf8(ErrorFrame.of(_unavailable(head.seq))))
-            self._changed.set()
-        if self._trouble_since is not None and now >= self._trouble_since + timeout:
+        if self._outbox.is_overdue(now, self._settings.storage_timeout):
             self._end(Ending.of(STORAGE_UNAVAILABLE))
-
-
-def _unavailable(seq: int) -> EdgeError:
-    return EdgeError(STORAGE_UNAVAILABLE, fields={"seq": seq})
-
-
-def _same(frame: ServerFrame) -> ServerFrame:
-    return frame

@@ -168,7 +168,8 @@ async def test_level_memory_acks_at_admission(open_node: OpenNode, monkeypatch: 
 async def test_a_peer_that_reads_nothing_is_closed(
     open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("interview_edge.web.audio_socket.MAX_ANSWERS_WAITING", 8)
+    monkeypatch.setattr("interview_edge.web.audio_socket.MAX_WAITING", 8)
+    monkeypatch.setattr("interview_edge.web.outbox.MAX_WAITING", 8)
     async with open_node(in_flight_timeout=0.05, send_timeout=0.05) as edge, connect(edge, "s") as client:
         client.reads = trio.Event()
         for _ in range(40):
