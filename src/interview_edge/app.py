@@ -36,6 +36,7 @@ from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.inference import SpeakerInference, open_http_inference
 from interview_edge.web.asgi import build_asgi_app
 from interview_edge.web.context import OpenSockets, WebContext
+from interview_edge.web.freed_memory import give_back_freed_memory
 from interview_edge.web.hypercorn import ServerLimits, serve
 
 log = structlog.get_logger(__name__)
@@ -257,6 +258,7 @@ async def open_server(settings: Settings, **parts: Any) -> AsyncIterator[Server]
     with _bare_errors():
         async with open_edge(settings, **parts) as edge, trio.open_nursery() as nursery:
             stop = trio.Event()
+            nursery.start_soon(give_back_freed_memory, stop)
             urls = await nursery.start(
                 partial(
                     serve,

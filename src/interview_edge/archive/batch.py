@@ -12,7 +12,10 @@ from interview_edge.core.models import Layout, StreamKey
 from interview_edge.core.ranges import Ranges
 from interview_edge.journal.records import JournalRow, ObjectPlan
 
-STEP_ROWS = 60  # of audio read and put in one step: 1.9 MB, and as much again encoded
+STEP_ROWS = 60  # of audio put in one step
+# Of audio read at once: 512 KiB for each step under way. With all 60, eight steps held 15 MB for the eight
+# puts that a node has under way, and the allocator kept most of it. A segment is read whole.
+PORTION_ROWS = 16
 LOOK_ROWS = 240  # of small columns read in one step, so that incomplete segments don't hide a complete one
 
 
@@ -145,6 +148,32 @@ def _within_budget(jobs: Sequence[Job]) -> Iterator[Job]:
             return
         room -= len(job.rows)
         yield job
+
+
+def portions(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs of a step in parts whose audio is in memory at once: `PORTION_ROWS` chunks, or one segment.
+
+    A job of chunks may be in several parts; it is new in the first only.
+    """
+    portion: list[Job] = []
+    room = PORTION_ROWS
+    for part in (part for job in jobs for part in _parts(job)):
+        if portion and len(part.rows) > room:
+            yield portion
+            portion, room = [], PORTION_ROWS
+        portion.append(part)
+        room -= len(part.rows)
+    if portion:
+        yield portion
+
+
+def _parts(job: Job) -> Iterator[Job]:
+    if job.plan.layout is not Layout.CHUNKS or len(job.rows) <= PORTION_ROWS:
+        yield job
+        return
+    for start in range(0, len(job.rows), PORTION_ROWS):
+        rows = job.rows[start : start + PORTION_ROWS]
+        yield Job(job.plan, rows, rows, new=job.new and start == 0)
 
 
 def forgettable(view: View, batch: Batch, settled: Ranges) -> Ranges:

@@ -15,7 +15,7 @@ from functools import partial
 import attrs
 import trio
 
-from interview_edge.archive.batch import LOOK_ROWS, Batch, Job, View, choose, forgettable
+from interview_edge.archive.batch import LOOK_ROWS, Batch, Job, View, choose, forgettable, portions
 from interview_edge.archive.objects import (
     NewObject,
     chunk_metadata,
@@ -134,26 +134,32 @@ class Uploader:
     # -- put
 
     async def _put(self, key: StreamKey, batch: Batch) -> tuple[list[_Stored], BackendError | None]:
-        """Put the batch's objects, many at once. After the first failure none is begun; what was confirmed
-        counts.
-        """
-        audio = [await self._read(job) for job in batch.jobs]
+        """Put the batch's objects. After the first failure none is begun; what was confirmed counts."""
+        stored: list[_Stored] = []
+        for portion in portions(batch.jobs):
+            error = await self._put_portion(key, portion, stored)
+            if error is not None:
+                return stored, error
+        return stored, None
+
+    async def _put_portion(
+        self, key: StreamKey, jobs: Sequence[Job], stored: list[_Stored]
+    ) -> BackendError | None:
+        """Read the jobs' audio, write their plans down, put their objects; answers the first failure."""
+        audio = [await self._read(job) for job in jobs]
         plans = [
             attrs.evolve(job.plan, sha256=_digest(pcm.values()))
             if job.plan.layout is Layout.SEGMENTS
             else job.plan
-            for job, pcm in zip(batch.jobs, audio, strict=True)
+            for job, pcm in zip(jobs, audio, strict=True)
             if job.new
         ]
         if plans:
             await self._journal.record_plans(plans)
-        stored: list[_Stored] = []
         errors: list[BackendError] = []
 
         objects = (
-            found
-            for job, pcm in zip(batch.jobs, audio, strict=True)
-            for found in self._objects(key, job, pcm)
+            found for job, pcm in zip(jobs, audio, strict=True) for found in self._objects(key, job, pcm)
         )
 
         async def place() -> None:
@@ -168,13 +174,13 @@ class Uploader:
                     return
 
         async with trio.open_nursery() as nursery:
-            for _ in range(min(self._policy.concurrency, sum(job.objects for job in batch.jobs))):
+            for _ in range(min(self._policy.concurrency, sum(job.objects for job in jobs))):
                 nursery.start_soon(place)
-        return stored, errors[0] if errors else None
+        return errors[0] if errors else None
 
     async def _read(self, job: Job) -> dict[int, bytes]:
         wanted = {row.seq for row in job.rows}
-        found = await self._journal.read(job.plan.key, job.plan.first, job.plan.last)
+        found = await self._journal.read(job.plan.key, job.rows[0].seq, job.rows[-1].seq)
         return {seq: pcm for seq, pcm in found if seq in wanted}
 
     def _objects(

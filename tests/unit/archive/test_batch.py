@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import attrs
 
-from interview_edge.archive.batch import LOOK_ROWS, STEP_ROWS, Batch, View, choose, forgettable
+from interview_edge.archive.batch import (
+    LOOK_ROWS,
+    PORTION_ROWS,
+    STEP_ROWS,
+    Batch,
+    View,
+    choose,
+    forgettable,
+    portions,
+)
 from interview_edge.archive.policy import ArchivePolicy
 from interview_edge.core.keys import segment_key
 from interview_edge.core.models import Layout, SegmentFormat, StreamKey
@@ -103,3 +112,20 @@ def test_a_plan_that_ends_out_of_sight_is_not_forgotten() -> None:
     seen = attrs.evolve(view(range(1, 5), run_of_chunks(1, 6)), cut=True, held={5: OURS, 6: OURS})
     batch = choose(seen, CHUNKS, hurry=True, now_ms=0)
     assert list(forgettable(seen, batch, Ranges([(1, 4)]))) == [(1, 4)]
+
+
+def test_a_steps_chunks_are_read_a_portion_at_a_time_and_planned_once() -> None:
+    batch = choose(view(range(1, STEP_ROWS + 1)), CHUNKS, hurry=True, now_ms=0)
+    parts = [part for portion in portions(batch.jobs) for part in portion]
+    assert [r.seq for part in parts for r in part.rows] == list(range(1, STEP_ROWS + 1))
+    assert all(len(part.rows) <= PORTION_ROWS and part.lacking == part.rows for part in parts)
+    assert [part.new for part in parts] == [True, False, False, False], "a plan is journalled once"
+
+
+def test_short_runs_share_a_portion_and_a_segment_has_its_own() -> None:
+    runs = [run_of_chunks(first, first + 4) for first in (1, 11, 21, 31)]
+    seqs = [seq for plan in runs for seq in range(plan.first, plan.last + 1)]
+    seen = View(KEY, [row(seq) for seq in [*seqs, *range(41, 71)]], False, [*runs, segment(41, 70)], {})
+    batch = choose(seen, CHUNKS, hurry=True, now_ms=0)
+    found = [[part.plan.first for part in portion] for portion in portions(batch.jobs)]
+    assert found == [[1, 11, 21], [31], [41]]
