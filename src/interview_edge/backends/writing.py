@@ -210,6 +210,10 @@ def _settling(puts: Sequence[_Put]) -> Iterator[None]:
     except BackendError as error:
         for put in _unsettled(puts):
             put.outcome = type(error)(str(error))
+        # From 3.12 on, contextlib's frames and these tracebacks hold each other.
+        for link in (error, error.__cause__, error.__context__):
+            if link is not None:
+                link.__traceback__ = None
 
 
 def _ensure_object(put: _Put, there: os.stat_result | None) -> bool:
