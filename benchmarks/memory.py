@@ -28,9 +28,7 @@ FEW_SECONDS = 10
 IN_FLIGHT = 8
 AT_ONCE = 8  # sessions that send: a burst of all would measure what the allocator keeps of it, not sessions
 SAMPLE_EVERY = 0.25
-QUIET = (
-    2.5  # longer than the intervals of uploads and of freed_memory.py: nothing is left to upload or give back
-)
+QUIET = 2.5  # longer than the intervals of uploads and of freed_memory.py: both have nothing left to do
 SETTINGS = {"EDGE_SESSION_IDLE_TIMEOUT": IDLE_TIMEOUT, "AUDIO_STORAGE_UPLOAD_INTERVAL_MS": 500}
 
 
