@@ -37,6 +37,7 @@ from interview_edge.speech.inference import SpeakerInference, open_http_inferenc
 from interview_edge.web.asgi import build_asgi_app
 from interview_edge.web.context import OpenSockets, WebContext
 from interview_edge.web.freed_memory import give_back_freed_memory
+from interview_edge.web.full_collections import rare_full_collections
 from interview_edge.web.hypercorn import ServerLimits, serve
 
 log = structlog.get_logger(__name__)
@@ -258,7 +259,7 @@ async def open_server(settings: Settings, **parts: Any) -> AsyncIterator[Server]
     with _bare_errors():
         async with open_edge(settings, **parts) as edge, trio.open_nursery() as nursery:
             stop = trio.Event()
-            nursery.start_soon(give_back_freed_memory, stop)
+            nursery.start_soon(give_back_freed_memory, stop, edge.registry)
             urls = await nursery.start(
                 partial(
                     serve,
@@ -297,6 +298,7 @@ async def run_server(settings: Settings, *, on_started: Callable[[Sequence[str]]
     with _handlers_restored(signal.SIGTERM, signal.SIGINT), ExitStack() as receiving:
         signals = receiving.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
         async with open_server(settings) as server:
+            receiving.enter_context(rare_full_collections())
             on_started(server.urls)
             async for number in signals:
                 log.info("draining", signal=signal.Signals(number).name)

@@ -52,6 +52,7 @@ class Registry:
         self._held_back: dict[str, trio.Event] = {}
         self._nursery: trio.Nursery | None = None
         self._draining = False
+        self.ended = 0  # sessions that this node has closed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the sessions and close the idle ones, until cancelled."""
@@ -175,6 +176,8 @@ class Registry:
         """The entry's session has ended. Idempotent: the id may be another entry's already."""
         if self._entries.get(session_id) is entry:
             del self._entries[session_id]
+        if not entry.ended.is_set():
+            self.ended += 1
         entry.ended.set()
 
     # -- loading
