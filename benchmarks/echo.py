@@ -1,11 +1,15 @@
 """What the server is measured against: a bare echo on stock Quart-Trio and Hypercorn, nothing of ours in it.
 
 `python -m benchmarks.echo same` sends each frame back; `short` answers each with a text of an ack's size,
-which is less work for it and so the harder comparison.
+which is less work for it and so the harder comparison; `decoding` gets at the audio first, as whoever wants
+to do
+anything with it must (json and base64 of the standard library), and answers like `short`.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import sys
 from functools import partial
 
@@ -22,16 +26,25 @@ SHORT = (
 
 
 def build_app(answer: str) -> QuartTrio:
-    """The echo application; `answer` is `same` or `short`."""
+    """The echo application; `answer` is `same`, `short` or `decoding`."""
     app = QuartTrio(__name__)
 
     @app.websocket("/v1/audio/ws/<session_id>")
     async def echo(session_id: str) -> None:
         while True:
             frame = await websocket.receive()
+            if answer == "decoding":
+                decode(frame)
             await websocket.send(frame if answer == "same" else SHORT)
 
     return app
+
+
+def decode(frame: str | bytes) -> bytes:
+    """The audio of a chunk frame, by the standard library."""
+    if isinstance(frame, bytes):
+        return frame[16:]
+    return base64.b64decode(json.loads(frame)["content_b64"])
 
 
 async def main(answer: str) -> None:

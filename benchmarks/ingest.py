@@ -83,6 +83,9 @@ def _compare(
             "echo, short answer": Contestant(
                 server=stack.enter_context(open_echo("short")), answers=ShortAnswers()
             ),
+            "echo that decodes": Contestant(
+                server=stack.enter_context(open_echo("decoding")), answers=ShortAnswers()
+            ),
         }
         found: dict[str, list[Measured]] = {name: [] for name in contestants}
         for _ in range(rounds):
@@ -112,6 +115,7 @@ def _ratio_row(format_: Format, count: int, found: dict[str, list[Measured]]) ->
         "sessions": count,
         "edge / echo": ratio("edge", "echo"),
         "edge / short echo": ratio("edge", "echo, short answer"),
+        "edge / decoding echo": ratio("edge", "echo that decodes"),
         "with uploads / echo": ratio("edge with uploads", "echo"),
     }
 

@@ -84,7 +84,7 @@ def open_product(**settings: object) -> Iterator[ServerProcess]:
 
 @contextmanager
 def open_echo(answer: str) -> Iterator[ServerProcess]:
-    """The stock Quart-Trio echo; `answer` is `same` or `short` (see echo.py)."""
+    """The stock Quart-Trio echo; `answer` is `same`, `short` or `decoding` (see echo.py)."""
     with (
         tempfile.TemporaryDirectory(prefix="edge-bench-echo-") as folder,
         _process((*_ECHO, answer), {}, Path(folder)) as server,

@@ -8,7 +8,13 @@ import fcntl
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +34,7 @@ from interview_edge.backends.protocol import StorageBackend
 from interview_edge.catalog import open_catalog
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.models import AckLevel
-from interview_edge.journal import open_journal
+from interview_edge.journal import Journal, open_journal
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
@@ -87,35 +93,20 @@ async def open_edge(
     """A node inside your own trio program: opened, replayed, and closed in order at the end of the block.
 
     `backend` and `inference` take the place of what the settings name; a backend passed in stays yours to
-    close.
-    Leaving the block, also by cancellation, closes the sessions within `drain_timeout` and leaves what isn't
-    uploaded in the journal, for the next start. Raises SettingsError, JournalDamaged, BackendError,
+    close. Leaving the block, also by cancellation, closes the sessions within `drain_timeout` and leaves what
+    isn't uploaded in the journal, for the next start. Raises SettingsError, JournalDamaged, BackendError,
     CatalogUnavailable.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_bare_errors())
         stack.enter_context(_sole_owner(settings.data_dir))
-        journal = await stack.enter_async_context(
-            open_journal(
-                settings.journal_path,
-                max_bytes=settings.journal_max_bytes,
-                min_free_bytes=settings.journal_min_free_bytes,
-                queue_bytes=settings.journal_queue_bytes,
-                retry_interval=settings.journal_retry_interval,
-                salvage=settings.accept_damaged_journal,
-            )
-        )
+        journal = await stack.enter_async_context(_open_journal(settings))
         catalog = await stack.enter_async_context(open_catalog(settings.catalog_url))
         if backend is None:
             backend = await stack.enter_async_context(open_backend(settings.storage_url))
         if inference is None and settings.inference_base_url is not None:
             inference = await stack.enter_async_context(
-                open_http_inference(
-                    settings.inference_base_url,
-                    settings.inference_resolve_path,
-                    api_key=settings.inference_api_key,
-                    timeout=settings.inference_timeout_ms / 1000,
-                )
+                _open_inference(settings, settings.inference_base_url)
             )
         archive = Archive(
             journal,
@@ -147,6 +138,26 @@ async def open_edge(
         edge = Edge(settings, parts, registry, sockets, app)
         async with _tasks(edge):
             yield edge
+
+
+def _open_journal(settings: Settings) -> AbstractAsyncContextManager[Journal]:
+    return open_journal(
+        settings.journal_path,
+        max_bytes=settings.journal_max_bytes,
+        min_free_bytes=settings.journal_min_free_bytes,
+        queue_bytes=settings.journal_queue_bytes,
+        retry_interval=settings.journal_retry_interval,
+        salvage=settings.accept_damaged_journal,
+    )
+
+
+def _open_inference(settings: Settings, base_url: str) -> AbstractAsyncContextManager[SpeakerInference]:
+    return open_http_inference(
+        base_url,
+        settings.inference_resolve_path,
+        api_key=settings.inference_api_key,
+        timeout=settings.inference_timeout_ms / 1000,
+    )
 
 
 @asynccontextmanager
@@ -293,8 +304,8 @@ def _limits(settings: Settings) -> ServerLimits:
 
 async def run_server(settings: Settings, *, on_started: Callable[[Sequence[str]], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain: clients are told where to resume, every accepted chunk is
-    accounted
-    for within `drain_timeout` (invariant 9). A second signal ends it at once."""
+    accounted for within `drain_timeout` (invariant 9). A second signal ends it at once.
+    """
     with _handlers_restored(signal.SIGTERM, signal.SIGINT), ExitStack() as receiving:
         signals = receiving.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
         async with open_server(settings) as server:

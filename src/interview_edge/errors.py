@@ -1,7 +1,7 @@
 """The one table of errors: code, meaning, HTTP status, WebSocket close code, whose fault.
 
-Everything that is refused or fails in a way a caller can see is an `EdgeError` of one of these kinds.
-It is turned into an HTTP answer or a frame at the boundary only (web/, client/).
+Everything that is refused or fails in a way a caller can see is an `EdgeError` of one of these kinds. It is
+turned into an HTTP answer or a frame at the boundary only (web/, client/).
 """
 
 from __future__ import annotations

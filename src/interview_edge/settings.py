@@ -1,8 +1,7 @@
 """Every setting, as frozen attrs classes: names, defaults, units, rules. Loading them is cli/'s work.
 
 Durations are seconds unless the name ends in `_ms` or `_days`; sizes are bytes unless it ends in `_mb`
-(10^6 bytes).
-A broken rule raises `SettingsError`, which names the setting, its variable and the limit.
+(10^6 bytes). A broken rule raises `SettingsError`, which names the setting, its variable and the limit.
 """
 
 from __future__ import annotations

@@ -70,10 +70,10 @@ class StorageBackend(Protocol):
     ) -> bool:
         """Write `data` at `key`; durable when it returns (as durable as the store ever is).
 
-        Readers see the old object or the whole new one, never a part. Repeating a put is harmless.
-        With `if_absent`, an object already there stays as it is. Answers whether this call wrote.
-        Metadata names are `[A-Za-z0-9_-]+` and none of HTTP's own (`content-type`...), else `BackendRefused`.
-        Values are any text; S3 takes 2 kB in all, each byte that isn't visible ASCII counted as 3.
+        Readers see the old object or the whole new one, never a part. Repeating a put is harmless. With
+        `if_absent`, an object already there stays as it is. Answers whether this call wrote. Metadata names
+        are `[A-Za-z0-9_-]+` and none of HTTP's own (`content-type`...), else `BackendRefused`. Values are
+        any text; S3 takes 2 kB in all, each byte that isn't visible ASCII counted as 3.
         """
         ...
 

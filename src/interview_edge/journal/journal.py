@@ -285,9 +285,7 @@ class Journal:
     # -- the archive's writes: between two batches, each one transaction
 
     async def record_plans(self, plans: Iterable[ObjectPlan]) -> None:
-        """Write plans down, durably, before their puts. One that is there for the same seqs stays as it
-        is.
-        """
+        """Write plans down, durably, before their puts. One that stands for the same seqs stays as it is."""
         plans = tuple(plans)
         await self._ask(
             self._writer,

@@ -38,10 +38,8 @@ async def finalize(session: Session, request: FinalizeRequest, parts: NodeParts)
     """Store what was accepted before this call, write result.json and record it; or answer as before.
 
     Raises EdgeError(finalize_timeout), with nothing written, where the backend or the catalog does not have
-    it
-    all within `finalize_timeout`; EdgeError(seq_too_far) for an end over a day ahead, as for a chunk.
-    Cancelled
-    anywhere it may simply be called again.
+    it all within `finalize_timeout`; EdgeError(seq_too_far) for an end over a day ahead, as for a chunk.
+    Cancelled anywhere it may simply be called again.
     """
     try:
         with trio.fail_after(parts.settings.finalize_timeout):
@@ -94,8 +92,7 @@ async def _gather(
     session: Session, record: SessionRecord, request: FinalizeRequest, parts: NodeParts
 ) -> ResultSource:
     """Only the catalog is asked, so that the result names nothing that isn't stored; but the counts of
-    repeats
-    are the session's, since the last ones wait in the journal.
+    repeats are the session's, since the last ones wait in the journal.
     """
     before: Mapping[str, Any] = record.finalized.answer if record.finalized else {}
     return ResultSource(

@@ -57,8 +57,7 @@ class SessionHandle:
         final: bool = False,
     ) -> Receipt:
         """Hand in one second (32,000 bytes of s16le mono at 16 kHz; the stream's `final` one may be
-        shorter) and
-        wait until it is safe at the node's ack level.
+        shorter) and wait until it is safe at the node's ack level.
 
         Many may be under way at once, `max_in_flight` a stream. Raises EdgeError: invalid_seq,
         invalid_timestamp, invalid_stream, stream_limit, chunk_length, seq_too_far, stream_ended,
@@ -120,9 +119,7 @@ class SessionHandle:
     async def finalize(
         self, metadata: Mapping[str, Any] | None = None, *, last_seq: Mapping[str, int] | None = None
     ) -> Mapping[str, Any]:
-        """Write result.json; the answer is that of `POST .../finalize`. Raises
-        EdgeError(finalize_timeout).
-        """
+        """Write result.json; answers what `POST .../finalize` does. Raises EdgeError(finalize_timeout)."""
         result = await finalize(self._session, FinalizeRequest(metadata, last_seq or {}), self._parts)
         answer: Mapping[str, Any] = result.answer["answer"]
         return answer

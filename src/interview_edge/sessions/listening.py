@@ -1,11 +1,9 @@
 """A session's VAD pipeline: hears each stream's seconds in seq order and writes speech events, sample-exact.
 
 It is woken through the session's memory channel and takes the audio from the window (or, far behind, from
-journal
-and backend), so a slow VAD or catalog delays nothing but itself. Events and the position after them are
-committed
-in one transaction: after a restart it goes on from there, and no event is lost or doubled (contract
-ingest.md, VAD).
+journal and backend), so a slow VAD or catalog delays nothing but itself. Events and the position after them
+are committed in one transaction: after a restart it goes on from there, and no event is lost or doubled
+(contract ingest.md, VAD).
 """
 
 from __future__ import annotations

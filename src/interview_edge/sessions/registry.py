@@ -89,8 +89,7 @@ class Registry:
         """Hold the session open for the block; opened from catalog and journal where it isn't live.
 
         Raises EdgeError: draining, session_limit (both 503, for sessions that aren't live yet),
-        session_deleted,
-        catalog_unavailable, storage_unavailable.
+        session_deleted, catalog_unavailable, storage_unavailable.
         """
         session = await self._obtain(session_id)
         try:

@@ -66,8 +66,8 @@ async def resolve(
     """Run one resolve in the session's state lane. State, event and idempotent answer are one transaction.
 
     Raises EdgeError: resolve_busy, idempotency_mismatch, inference_*, window_empty. A failure changes
-    nothing and is
-    not remembered under the key. Cancelled, everything of it happened or nothing; the next one finds out.
+    nothing and is not remembered under the key. Cancelled, everything of it happened or nothing; the next
+    one finds out.
     """
     if parts.inference is None:
         raise EdgeError(INFERENCE_UNSET)

@@ -22,9 +22,7 @@ from interview_edge.sessions.ingest_summary import sum_statuses
 
 @attrs.frozen
 class ResultSource:
-    """What a result is made from. `ends` are the stated ends by stream, `duplicates` the counts of
-    repeats.
-    """
+    """What a result is made from. `ends` are the stated ends by stream, `duplicates` counts repeats."""
 
     record: SessionRecord
     ends: Mapping[str, int]

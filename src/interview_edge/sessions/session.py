@@ -51,8 +51,8 @@ class Session:
     it.
 
     The audio lane is `accept`: synchronous, so chunks of all sockets take their places in order of arrival
-    and no
-    cancellation can fall between the ledger's answer and the journal's queue. The state lane is `state_lane`.
+    and no cancellation can fall between the ledger's answer and the journal's queue. The state lane is
+    `state_lane`.
     """
 
     def __init__(self, record: SessionRecord, streams: dict[str, LiveStream], parts: NodeParts) -> None:

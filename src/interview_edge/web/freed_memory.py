@@ -31,8 +31,7 @@ class Sessions(Protocol):
 
 async def give_back_freed_memory(stop: trio.Event, sessions: Sessions, interval: float = INTERVAL) -> None:
     """Every `interval` seconds, until `stop` is set: collect what ended sessions left in cycles, where that
-    is
-    worth its pause, and have glibc give back every whole free page.
+    is worth its pause, and have glibc give back every whole free page.
 
     The latter not where the C library can't (musl, macOS): theirs do it by themselves or not at all.
     """

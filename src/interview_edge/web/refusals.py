@@ -58,8 +58,8 @@ def error_body(error: EdgeError) -> bytes:
 
 
 def error_headers(error: EdgeError) -> dict[str, str]:
-    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps,
-    and the size beside a range outside of it.
+    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps, and the size
+    beside a range outside of it.
     """
     headers = {"content-type": "application/json; charset=utf-8"} | COMMON_HEADERS
     if error.kind.status == 503 or error.retry_after is not None:

@@ -128,9 +128,7 @@ class StateLaneResource:
 
 
 def parse_resolve(body: bytes) -> ResolveRequest:
-    """The request in a body. Raises EdgeError: body_not_json, audio_required, invalid_body,
-    invalid_stream.
-    """
+    """The request in a body. EdgeError: body_not_json, audio_required, invalid_body, invalid_stream."""
     data = parse_object(body)
     asr_text = data.get("asr_text")
     if asr_text is not None and not isinstance(asr_text, str):

@@ -1,7 +1,7 @@
 """When to ping a silent peer and when to give it up, without I/O.
 
-Hypercorn pings on an interval but never looks for the answer, so a half-open socket stays for ever.
-Only whole frames count as life: a peer that trickles bytes of a frame it never finishes is silent.
+Hypercorn pings on an interval but never looks for the answer, so a half-open socket stays for ever. Only
+whole frames count as life: a peer that trickles bytes of a frame it never finishes is silent.
 """
 
 from __future__ import annotations
