@@ -248,9 +248,7 @@ class Archive:
                 await delete_objects(self._backend, key.session_id, timeout=self._policy.upload_timeout)
                 await self._journal.drop_session(key.session_id)
                 return StepResult(settled=Ranges(stream.journalled))
-        except (
-            Exception
-        ) as error:  # a fault in one stream's step must not end the node; its audio stays journalled
+        except Exception as error:  # one stream's fault must not end the node; its audio stays journalled
             return StepResult(settled=Ranges(), error=error, oldest_at=oldest_at)
 
     def _conclude(self, stream: StreamBacklog, result: StepResult) -> None:

@@ -110,9 +110,7 @@ class Putter:
                 yield
         except BackendError:
             raise
-        except (
-            Exception
-        ) as error:  # a plugin may raise anything; its text may hold a secret, so it isn't repeated
+        except Exception as error:  # a plugin may raise anything, and its text may hold a secret
             raise BackendUnavailable(f"the backend raised {type(error).__name__}") from error
         if scope.cancelled_caught:
             raise BackendUnavailable(f"the store took over {self._timeout:g} s")

@@ -87,9 +87,7 @@ class Listening:
                 pending = {name for name in pending if self._is_behind(name)}
                 if pending:
                     continue
-            except (
-                Exception
-            ) as error:  # invariant 5: whatever the VAD or a read fails with, acks go on without it
+            except Exception as error:  # invariant 5: acks go on without the VAD
                 self.failures += 1
                 log.warning("the VAD pipeline failed", session_id=self._session.session_id, exc_info=error)
                 await trio.sleep(self._parts.settings.retry_initial)

@@ -311,9 +311,7 @@ class Session:
         except trio.Cancelled:
             receipt.refuse(EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq}))  # the session ends
             raise
-        except (
-            Exception
-        ) as error:  # whatever failed below, this chunk's answer is the same: keep it and retry
+        except Exception as error:  # whatever failed below, the answer is: keep it and retry
             refusal = EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq})
             # Without its traceback, whose frames hold this chunk and the refusal: a cycle for the collector.
             refusal.__cause__ = error.with_traceback(None)
