@@ -21,6 +21,7 @@ from .capacity import Roster
 from .faults import AppTasks
 from .http1 import Http1Protocol
 from .limits import ServerLimits
+from .receiving import ReceiveBuffer
 from .sends import Sender
 from .silence import Due, Silence
 from .websocket import WebSocketStream
@@ -42,11 +43,13 @@ class Connection(TCPServer):
         state: LifespanState,
         limits: ServerLimits,
         roster: Roster,
+        buffer: ReceiveBuffer,
         stream: trio.SocketStream,
     ) -> None:
         super().__init__(app, config, context, state, cast(Any, stream))
         self._limits = limits
         self._roster = roster
+        self._buffer = buffer
         self._sender = Sender(stream, limits.send_timeout)
         self._reader = trio.CancelScope()
         self._closing = False
@@ -113,17 +116,23 @@ class Connection(TCPServer):
         """Feed the WebSocket until either side closes, with a ping for a silent peer, and an end for a dead
         one."""
         silence = Silence(self._limits.ping_interval, self._limits.silent_peer_timeout, trio.current_time())
+        socket = self.stream.socket
         while not self._closing:
             with trio.CancelScope(deadline=silence.deadline()) as scope:
-                data = await self.stream.receive_some(MAX_RECV)
+                await trio.lowlevel.wait_readable(socket)
             if scope.cancelled_caught:
                 await self._mind_silence(websocket, silence)
                 continue
-            if not data:
+            try:
+                received = self._buffer.receive(socket.fileno(), websocket.begun)
+            except BlockingIOError:  # it looked readable, and isn't: select(2), BUGS
+                continue
+            except OSError:
+                return
+            if received is None:
                 return
             seen = websocket.frames_seen
-            await websocket.feed(data)
-            del data  # or a connection at rest holds, until it hears again, what it has worked off: 64 KiB
+            await websocket.feed(received)
             if websocket.frames_seen != seen:
                 silence.heard(trio.current_time())
 

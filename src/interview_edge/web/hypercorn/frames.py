@@ -15,6 +15,7 @@ import attrs
 
 from .masking import unmask
 
+MAX_HEADER = 14  # bytes before a client frame's payload, at most
 _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
 _WHOLE = frozenset((_FIN_TEXT, _FIN_BINARY))
@@ -29,87 +30,76 @@ class Frame(NamedTuple):
     data: bytes
 
 
-class FrameTooBigError(Exception):
-    """A frame, or the sum of a message's fragments, is over the limit. Raised from the header alone."""
-
-
 @attrs.define
 class FrameSplitter:
     """Splits a client's byte stream at frame boundaries.
 
-    `feed` bytes, then call `next_frame` until it answers None. A message comes as a `Frame` (its text not yet
-    checked), all else as the frame's raw bytes, for wsproto. At most one frame of `max_bytes` is buffered.
+    `split` received bytes, the `begun` ones of the last call in front of them. A message comes as a `Frame` (its
+    text not yet checked), all else as the frame's raw bytes, for wsproto. At most one frame of `max_bytes` is
+    begun.
     """
 
     max_bytes: int
-    _buffer: bytes | bytearray = b""
-    _position: int = 0
+    begun: bytes = b""
+    too_big: bool = False
+    """A frame, or the sum of a message's fragments, is over the limit; nothing after it is read."""
     _fragments: int | None = None  # bytes so far of a fragmented message, None outside one
     _malformed: bool = False
 
-    def feed(self, data: bytes) -> None:
-        """Take received bytes; they are copied only where a frame is incomplete."""
-        if self._position == len(self._buffer):
-            self._buffer, self._position = data, 0
-            return
-        if not isinstance(self._buffer, bytearray):
-            self._buffer, self._position = bytearray(memoryview(self._buffer)[self._position :]), 0
-        elif self._position:
-            del self._buffer[: self._position]
-            self._position = 0
-        self._buffer += data
+    def split(self, data: bytes | memoryview) -> list[Frame | bytes]:
+        """The frames that are whole in `data`, each in memory of its own: `data` is free when this returns."""
+        frames: list[Frame | bytes] = []
+        start = 0
+        with memoryview(data) as view:
+            while not self.too_big:
+                end = self._next_frame(view, start, frames)
+                if end is None:
+                    break
+                start = end
+            self.begun = b"" if self.too_big else bytes(view[start:])
+        return frames
 
-    def next_frame(self) -> Frame | bytes | None:
-        """The next whole frame, or None until more bytes come. Raises FrameTooBigError."""
-        buffer, start = self._buffer, self._position
-        available = len(buffer) - start
+    def _next_frame(self, view: memoryview, start: int, frames: list[Frame | bytes]) -> int | None:
+        """Add the frame at `start`; where it ends, or None where it isn't whole yet or too big."""
+        available = len(view) - start
         if self._malformed:
-            return self._take(available) if available else None
+            if not available:
+                return None
+            frames.append(bytes(view[start:]))
+            return len(view)
         if available < 2:
             return None
-        first, second = buffer[start], buffer[start + 1]
+        first, second = view[start], view[start + 1]
         length, header = second & 0x7F, 6
         if length == 126:
             if available < 4:
                 return None
-            length, header = int.from_bytes(buffer[start + 2 : start + 4], "big"), 8
+            length, header = view[start + 2] << 8 | view[start + 3], 8
         elif length == 127:
             if available < 10:
                 return None
-            length, header = int.from_bytes(buffer[start + 2 : start + 10], "big"), 14
+            length, header = int.from_bytes(view[start + 2 : start + 10], "big"), 14
         if _is_malformed(first, second, length):
             self._malformed = True
-            return self._take(available)
+            return start
         if length + (self._fragments or 0) > self.max_bytes:
-            raise FrameTooBigError
+            self.too_big = True
+            return None
         end = start + header + length
         if available < header + length:
             return None
         if self._fragments is None and first in _WHOLE:
-            with memoryview(buffer) as view:
-                data = unmask(view[start + header : end], bytes(view[start + header - 4 : start + header]))
-            self._advance(end)
-            return Frame(first == _FIN_TEXT, data)
-        self._count_fragment(first, length)
-        return self._take(header + length)
+            data = unmask(view[start + header : end], bytes(view[start + header - 4 : start + header]))
+            frames.append(Frame(first == _FIN_TEXT, data))
+        else:
+            self._count_fragment(first, length)
+            frames.append(bytes(view[start:end]))
+        return end
 
     def _count_fragment(self, first: int, length: int) -> None:
         if first & 0x08:  # a control frame may stand between fragments
             return
         self._fragments = None if first & 0x80 else (self._fragments or 0) + length
-
-    def _take(self, count: int) -> bytes:
-        start = self._position
-        taken = bytes(memoryview(self._buffer)[start : start + count])
-        self._advance(start + count)
-        return taken
-
-    def _advance(self, end: int) -> None:
-        """Forget what was consumed; an emptied buffer's memory is given back at once."""
-        if end == len(self._buffer):
-            self._buffer, self._position = b"", 0
-        else:
-            self._position = end
 
 
 def _is_malformed(first: int, second: int, length: int) -> bool:

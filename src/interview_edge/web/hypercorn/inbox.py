@@ -9,6 +9,7 @@ the input nor the end of the handler ever waits.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import trio
@@ -29,15 +30,21 @@ class Inbox(Generic[T]):
         self._changed = trio.lowlevel.ParkingLot()
 
     async def put(self, item: T, size: int) -> None:
-        """Wait for room, then add; dropped once either side has ended. One item may pass the limit.
+        """`put_all` of one item of `size` bytes."""
+        await self.put_all(((item, size),))
+
+    async def put_all(self, items: Sequence[tuple[T, int]]) -> None:
+        """Wait for room for all of `items` (each with its bytes), then add them; dropped once either side has
+        ended. What is more than the limit by itself waits for an empty inbox.
 
         Not a checkpoint while there is room: the reader's receive is one.
         """
-        while self._held >= self._limit and not self._ended:
+        size = sum([size for _, size in items]) + _OVERHEAD * len(items)
+        while self._held and self._held + size > self._limit and not self._ended:
             await self._changed.park()
         if not self._ended:
-            self._items.append((item, size + _OVERHEAD))
-            self._held += size + _OVERHEAD
+            self._items += items
+            self._held += size
             self._changed.unpark_all()
 
     async def take_all(self) -> list[T]:
@@ -57,8 +64,8 @@ class Inbox(Generic[T]):
         await self._wait_for_items()
         if not self._items:
             return None
-        item, charged = self._items.popleft()
-        self._held -= charged
+        item, size = self._items.popleft()
+        self._held -= size + _OVERHEAD
         self._changed.unpark_all()
         return item
 

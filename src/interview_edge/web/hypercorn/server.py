@@ -23,7 +23,9 @@ from hypercorn.utils import repr_socket_addr
 
 from .capacity import Roster
 from .connection import Connection
+from .frames import MAX_HEADER
 from .limits import ServerLimits
+from .receiving import ReceiveBuffer
 from .shape import check_shape
 
 LOGGER = logging.getLogger("interview_edge.web.server")
@@ -85,9 +87,10 @@ async def _serve_listeners(
 ) -> None:
     context = WorkerContext(None)
     roster = Roster(limits.max_connections, limits.linger)
+    buffer = ReceiveBuffer(limits.max_frame_bytes + MAX_HEADER)
 
     async def handle(stream: trio.SocketStream) -> None:
-        await connection(context, ConnectionState(state.copy()), limits, roster, stream)
+        await connection(context, ConnectionState(state.copy()), limits, roster, buffer, stream)
 
     async with trio.open_nursery() as handlers:
         async with trio.open_nursery() as accepting:

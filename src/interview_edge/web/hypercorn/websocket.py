@@ -20,7 +20,7 @@ from wsproto.events import CloseConnection, Message, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 
 from .extension import EXTENSION, PeerGoneError
-from .frames import Frame, FrameSplitter, FrameTooBigError, data_frame, text_frames
+from .frames import Frame, FrameSplitter, data_frame, text_frames
 from .inbox import Inbox
 from .limits import ServerLimits
 
@@ -63,25 +63,44 @@ class WebSocketStream(WSStream):
         elif isinstance(event, Request):
             await super().handle(event)
         elif isinstance(event, Body | Data):
-            await self.feed(event.data)
+            await self.feed(self.begun + event.data)
 
-    async def feed(self, data: bytes) -> None:
-        """Take bytes from the socket; waits while the inbox is full. Never raises for what the peer sent."""
+    @property
+    def begun(self) -> bytes:
+        """The bytes of a frame that isn't whole yet: they belong before what `feed` is given next."""
+        return self._splitter.begun
+
+    async def feed(self, data: bytes | memoryview) -> None:
+        """Take bytes from the socket, `begun` before them; waits while the inbox is full. Never raises for
+        what the peer sent. `data` is done with at the first checkpoint.
+        """
         if self.closed:
             return
         if not self.handshake.accepted:
             await self._refuse_early_data()
             return
-        try:
-            self._splitter.feed(data)
-            while not self.closed and (frame := self._splitter.next_frame()) is not None:
-                if isinstance(frame, Frame):
-                    await self._take_message(frame)
-                else:
-                    self.connection.receive_data(frame)
-                    await self._handle_events()
-        except FrameTooBigError:
+        messages: list[tuple[Frame, int]] = []
+        for frame in self._splitter.split(data):
+            if not isinstance(frame, Frame):
+                await self._deliver(messages)
+                messages = []
+                self.connection.receive_data(frame)
+                await self._handle_events()
+            elif not frame.text or _is_utf8(frame.data):
+                messages.append((frame, len(frame.data)))
+            else:
+                await self._deliver(messages)
+                await self.fail(CloseReason.INVALID_FRAME_PAYLOAD_DATA)
+            if self.closed:
+                return
+        await self._deliver(messages)
+        if self._splitter.too_big and not self.closed:
             await self.fail(CloseReason.MESSAGE_TOO_BIG)
+
+    async def _deliver(self, messages: list[tuple[Frame, int]]) -> None:
+        if messages:
+            self.frames_seen += len(messages)
+            await self._inbox.put_all(messages)
 
     async def fail(self, code: int) -> None:
         """Close for the peer's fault, or its silence: nothing more is read; the application sees the end."""
@@ -94,16 +113,6 @@ class WebSocketStream(WSStream):
         """Ask for a pong, where the socket is accepted and open."""
         if self.handshake.accepted and not self.closed:
             await self._send_wsproto_event(Ping())
-
-    async def _take_message(self, frame: Frame) -> None:
-        self.frames_seen += 1
-        if frame.text and not frame.data.isascii():
-            try:
-                frame.data.decode()
-            except UnicodeDecodeError:
-                await self.fail(CloseReason.INVALID_FRAME_PAYLOAD_DATA)
-                return
-        await self._inbox.put(frame, len(frame.data))
 
     async def _handle_events(self) -> None:
         """What wsproto made of a frame that the fast path left to it."""
@@ -199,3 +208,13 @@ class WebSocketStream(WSStream):
                 raise TypeError(f"websocket.send needs bytes or a str, got text={text!r}")
         else:
             await super().app_send(message)
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():  # spares the string
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

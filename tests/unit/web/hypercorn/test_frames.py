@@ -17,7 +17,6 @@ from wsproto.frame_protocol import CloseReason
 from interview_edge.web.hypercorn.frames import (
     Frame,
     FrameSplitter,
-    FrameTooBigError,
     data_frame,
     text_frames,
 )
@@ -67,8 +66,7 @@ def by_splitter(pieces: Iterable[bytes], limit: int = LIMIT) -> list[tuple[str, 
     server, parts, seen = Connection(ConnectionType.SERVER), [], []
     splitter = FrameSplitter(limit)
     for piece in pieces:
-        splitter.feed(piece)
-        while (frame := splitter.next_frame()) is not None:
+        for frame in splitter.split(splitter.begun + piece):
             if isinstance(frame, Frame):
                 seen.append(("text" if frame.text else "binary", frame.data))
             else:
@@ -161,9 +159,11 @@ def test_a_broken_frame_is_a_protocol_error_byte_by_byte(frame: bytes) -> None:
 
 def test_an_oversize_frame_is_refused_from_its_header() -> None:
     splitter = FrameSplitter(1000)
-    splitter.feed(masked(0x82, b"x" * 1001)[:4])
-    with pytest.raises(FrameTooBigError):
-        splitter.next_frame()
+    header = masked(0x82, b"x" * 1001)[:4]
+    assert len(splitter.split(masked(0x82, b"before") + header)) == 1
+    assert splitter.too_big
+    assert splitter.begun == b""
+    assert splitter.split(masked(0x82, b"after")) == []
 
 
 def test_the_largest_frame_passes() -> None:
@@ -172,11 +172,19 @@ def test_the_largest_frame_passes() -> None:
 
 def test_fragments_are_limited_by_their_sum() -> None:
     splitter = FrameSplitter(1000)
-    splitter.feed(masked(0x02, b"x" * 600) + masked(0x89, b"") + masked(0x80, b"y" * 401)[:4])
-    assert isinstance(splitter.next_frame(), bytes)
-    assert isinstance(splitter.next_frame(), bytes)
-    with pytest.raises(FrameTooBigError):
-        splitter.next_frame()
+    frames = splitter.split(masked(0x02, b"x" * 600) + masked(0x89, b"") + masked(0x80, b"y" * 401)[:4])
+    assert [type(frame) for frame in frames] == [bytes, bytes]
+    assert splitter.too_big
+
+
+def test_frames_outlive_the_memory_they_were_read_from() -> None:
+    received = bytearray(masked(0x82, b"whole") + masked(0x89, b"ping") + masked(0x82, b"begun")[:7])
+    splitter = FrameSplitter(1000)
+    with memoryview(received) as view:
+        frames = splitter.split(view)
+    received[:] = bytes(len(received))
+    assert frames == [Frame(False, b"whole"), masked(0x89, b"ping")]
+    assert splitter.begun == masked(0x82, b"begun")[:7]
 
 
 def test_a_message_after_a_fragmented_one_has_the_whole_limit() -> None:

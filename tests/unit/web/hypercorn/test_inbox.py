@@ -50,12 +50,22 @@ async def test_closing_lets_the_putter_go_and_drops_everything() -> None:
 
 
 async def test_take_all_gives_the_batch_in_order_and_makes_room() -> None:
-    inbox: Inbox[int] = Inbox(500)
+    inbox: Inbox[int] = Inbox(600)
     for number in range(3):
         await inbox.put(number, 0)
     assert await inbox.take_all() == [0, 1, 2]
     await inbox.put(3, 400)
     assert await inbox.take_all() == [3]
+
+
+async def test_a_batch_over_the_limit_waits_for_an_empty_inbox(nursery: trio.Nursery) -> None:
+    inbox: Inbox[str] = Inbox(1000)
+    await inbox.put("small", 1)
+    nursery.start_soon(inbox.put_all, [("large", 900), ("larger", 900)])
+    await wait_all_tasks_blocked()
+    assert await inbox.take_all() == ["small"]
+    await wait_all_tasks_blocked()
+    assert await inbox.take_all() == ["large", "larger"]
 
 
 @pytest.mark.parametrize("take", ["take", "take_all"])
