@@ -91,6 +91,7 @@ class Journal:
         self._queue: deque[Append] = deque()
         self._queued_entries = self._queued_bytes = 0  # the batch under way included
         self._wakeup = trio.Event()
+        self._room = trio.lowlevel.ParkingLot()
         self._closing = trio.Event()
         self._close_scope = trio.CancelScope(shield=True)
         self._stalled: Exception | None = None
@@ -130,6 +131,18 @@ class Journal:
         self._queued_entries += 1
         self._queued_bytes += size
         self._wakeup.set()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether `append` would take a chunk as far as the queue is concerned."""
+        return self._queued_bytes + ENTRY_BYTES + CHUNK_BYTES <= self._max_queued
+
+    async def wait_for_room(self) -> None:
+        """Wait until the queue has room for a chunk or the journal closes. No deadline
+        of its own: a journal that can't commit makes none.
+        """
+        while not self.has_room and not self._closing.is_set():
+            await self._room.park()
 
     def _ensure_space(self, wanted: int) -> None:
         full = self._why_full(wanted)
@@ -244,11 +257,13 @@ class Journal:
                 )
             else:
                 entry.done(None)
+        self._room.unpark(count=len(batch))
         self._on_batch()
 
     def _close(self, timeout: float) -> None:
         self._closing.set()
         self._wakeup.set()
+        self._room.unpark_all()
         self._close_scope.deadline = trio.current_time() + timeout
 
     # -- reading: on a connection of its own, so that no commit waits for a read

@@ -67,6 +67,8 @@ class SessionHandle:
         stamp = self._parts.wall_ms() if timestamp_ms is None else timestamp_ms
         _check_chunk(pcm, seq, stamp, final=final)
         live = self._session.stream(check_stream(stream))
+        if not self._session.may_accept:
+            await self._session.wait_to_accept(self._parts.settings.in_flight_timeout)
         if len(live.pending) >= self._parts.settings.max_in_flight:
             raise EdgeError(IN_FLIGHT_FULL, fields={"seq": seq})
         answered = trio.Event()

@@ -141,6 +141,22 @@ class Session:
 
     # -- the audio lane
 
+    @property
+    def may_accept(self) -> bool:
+        """Whether the node's journal has room for another chunk."""
+        return self._level is AckLevel.MEMORY or self._parts.journal.has_room
+
+    async def wait_to_accept(self, timeout: float) -> None:
+        """Wait, `timeout` seconds at most, until the chunks of all sessions that wait for their commit leave
+        room for another one. Who sends faster than the disk takes is so held back and not refused.
+
+        Raises EdgeError(storage_unavailable) after the timeout.
+        """
+        with trio.move_on_after(timeout) as waiting:
+            await self._parts.journal.wait_for_room()
+        if waiting.cancelled_caught:
+            raise EdgeError(STORAGE_UNAVAILABLE)
+
     def accept(
         self,
         stream: LiveStream,

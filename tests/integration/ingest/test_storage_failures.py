@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from interview_edge.core.models import AckLevel, StreamKey
 from interview_edge.errors import EdgeError
 from interview_edge.journal import Append, JournalFull, JournalUnavailable
 from interview_edge.testing import FaultyBackend
-from nodes import OpenNode, connect, second
+from nodes import PATIENCE, OpenNode, connect, second
 
 
 def hold_commits(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
@@ -30,6 +31,12 @@ def hold_commits(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
 
     monkeypatch.setattr(edge.parts.journal, "_insert", held)
     return go_on
+
+
+async def until_queue_is_full(edge: Edge) -> None:
+    with trio.fail_after(PATIENCE):
+        while edge.parts.journal.has_room:
+            await trio.sleep(0)
 
 
 async def test_a_disk_that_hangs_stops_acks_and_closes_1013_and_nothing_is_dropped(
@@ -80,6 +87,36 @@ async def test_more_than_max_in_flight_stops_the_reading_and_closes_1013(
         assert session is not None
         assert set(session.streams["mixed"].pending) == {1, 2}
         go_on.set()
+
+
+async def test_a_flood_of_all_sessions_waits_for_the_disk_and_is_not_refused(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(journal_queue_bytes=10**6) as edge, AsyncExitStack() as stack:
+        go_on = hold_commits(edge, monkeypatch)
+        clients = [await stack.enter_async_context(connect(edge, f"s{n}")) for n in range(4)]
+        for client in clients:
+            for seq in range(1, 17):  # twice as many as the queue takes
+                await client.send_chunk(seq)
+        await until_queue_is_full(edge)
+        go_on.set()
+        for client in clients:
+            assert {answer.get("status") for answer in await client.answers(16)} == {"stored"}
+
+
+async def test_a_queue_that_stays_full_refuses_after_the_deadline(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(journal_queue_bytes=10**6, in_flight_timeout=0.05) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with connect(edge, "s") as client, connect(edge, "t") as other:
+            for seq in range(1, 31):
+                await client.send_chunk(seq)
+            await until_queue_is_full(edge)
+            await other.send_chunk(1)
+            assert (await other.answer())["code"] == "storage_unavailable"
+            go_on.set()
+            assert {answer["status"] for answer in await client.answers(30)} == {"stored"}
 
 
 async def test_a_pong_does_not_wait_for_the_disk(

@@ -78,6 +78,33 @@ async def test_a_full_queue_refuses_and_takes_again_after_the_commit(open_at: An
         assert set(await feed.stored()) == {1, 2, 4}
 
 
+async def test_who_waits_for_room_goes_on_as_commits_make_it(open_at: Any, feeder: Any) -> None:
+    async with open_at(queue_bytes=70_000) as journal:
+        feed = feeder(journal)
+        feed.append(1, 2)
+        assert not journal.has_room
+        taken: list[int] = []
+
+        async def append_with_room(seq: int) -> None:
+            await journal.wait_for_room()
+            feed.append(seq)
+            taken.append(seq)
+
+        async with trio.open_nursery() as nursery:
+            for seq in range(3, 13):
+                nursery.start_soon(append_with_room, seq)
+                await trio.testing.wait_all_tasks_blocked()
+        await feed.until_settled(12)
+        assert sorted(taken) == list(range(3, 13))
+        assert set(await feed.stored()) == set(range(1, 13))
+
+
+async def test_who_waits_for_room_is_let_go_when_the_journal_closes(open_at: Any, feeder: Any) -> None:
+    async with trio.open_nursery() as nursery, open_at(queue_bytes=40_000) as journal:
+        feeder(journal).append(1)
+        nursery.start_soon(journal.wait_for_room)
+
+
 async def test_a_flood_of_repeats_fills_the_queue_too(open_at: Any, feeder: Any) -> None:
     async with open_at(queue_bytes=10_000) as journal:
         feed = feeder(journal)
