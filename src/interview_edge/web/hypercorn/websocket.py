@@ -91,11 +91,16 @@ class WebSocketStream(WSStream):
             else:
                 await self._deliver(messages)
                 await self.fail(CloseReason.INVALID_FRAME_PAYLOAD_DATA)
-            if self.closed:
+            if self._ended:
                 return
         await self._deliver(messages)
-        if self._splitter.too_big and not self.closed:
+        if self._splitter.too_big and not self._ended:
             await self.fail(CloseReason.MESSAGE_TOO_BIG)
+
+    @property
+    def _ended(self) -> bool:
+        """`closed`, which a call may have set since it was last looked at."""
+        return self.closed
 
     async def _deliver(self, messages: list[tuple[Frame, int]]) -> None:
         if messages:
