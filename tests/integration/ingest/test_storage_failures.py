@@ -36,7 +36,7 @@ def hold_commits(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
 async def until_queue_is_full(edge: Edge) -> None:
     with trio.fail_after(PATIENCE):
         while edge.parts.journal.has_room:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_disk_that_hangs_stops_acks_and_closes_1013_and_nothing_is_dropped(

@@ -34,9 +34,9 @@ class Frame(NamedTuple):
 class FrameSplitter:
     """Splits a client's byte stream at frame boundaries.
 
-    `split` received bytes, the `begun` ones of the last call in front of them. A message comes as a `Frame` (its
-    text not yet checked), all else as the frame's raw bytes, for wsproto. At most one frame of `max_bytes` is
-    begun.
+    `split` received bytes, the `begun` ones of the last call in front of them. A message comes as a `Frame`
+    (its text not yet checked), all else as the frame's raw bytes, for wsproto. At most one frame of
+    `max_bytes` is begun.
     """
 
     max_bytes: int
@@ -47,7 +47,7 @@ class FrameSplitter:
     _malformed: bool = False
 
     def split(self, data: bytes | memoryview) -> list[Frame | bytes]:
-        """The frames that are whole in `data`, each in memory of its own: `data` is free when this returns."""
+        """The frames that are whole in `data`, each in memory of its own: `data` is free from here on."""
         frames: list[Frame | bytes] = []
         start = 0
         with memoryview(data) as view:
