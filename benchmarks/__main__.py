@@ -25,14 +25,15 @@ def ingest(
     *,
     sessions: Counts = (1, 20, 200),
     chunks: int = 4000,
+    each: int = 100,
     rounds: int = 5,
     window: int = 32,
     formats: Formats = FORMATS,
     out: Path = OUT,
 ) -> None:
-    """Server CPU a chunk, beside a bare stock echo. `chunks`: of a round, over all sessions."""
-    options = {"sessions": sessions, "chunks": chunks, "rounds": rounds, "window": window}
-    publish("ingest", options, ingest_cost.run(sessions, chunks, rounds, window, formats), out)
+    """Server CPU a chunk, beside stock echoes. `chunks`: of a round, over all sessions; `each`: at least."""
+    options = {"sessions": sessions, "chunks": chunks, "each": each, "rounds": rounds, "window": window}
+    publish("ingest", options, ingest_cost.run(sessions, chunks, each, rounds, window, formats), out)
 
 
 @app.command

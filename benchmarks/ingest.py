@@ -44,11 +44,14 @@ class Measured:
 def run(
     sessions: Sequence[int] = (1, 20, 200),
     chunks: int = 4000,
+    each: int = 100,
     rounds: int = 5,
     window: int = 32,
     formats: Sequence[Format] = FORMATS,
 ) -> list[Section]:
-    """Measure; `chunks` are the total of a round, shared by its sessions."""
+    """Measure; `chunks` are the total of a round, shared by its sessions, but `each` has so many at least: a
+    session's first seconds cost more (memory touched for the first time), and would weigh more with many.
+    """
     audio = demo_seconds()
     ratios: list[Row] = []
     costs: list[Row] = []
@@ -56,7 +59,7 @@ def run(
         frames = SpeechFrames(format_, audio)
         for count in sessions:
             tell(f"ingest: {format_}, {count} sessions")
-            found = _compare(frames, count, max(1, chunks // count), rounds, window)
+            found = _compare(frames, count, max(each, chunks // count), rounds, window)
             ratios.append(_ratio_row(format_, count, found))
             costs += [_cost_row(format_, count, name, rounds_of) for name, rounds_of in found.items()]
     return [

@@ -26,7 +26,7 @@ def run_benchmark(out: Path, name: str, *options: str) -> dict[str, Any]:
 
 
 def test_ingest_compares_with_every_echo(tmp_path: Path) -> None:
-    size = ("--sessions", "2", "--chunks", "20", "--rounds", "1", "--formats", "json")
+    size = ("--sessions", "2", "--chunks", "20", "--each", "1", "--rounds", "1", "--formats", "json")
     record = run_benchmark(tmp_path, "ingest", *size)
     ratios, costs = record["sections"]
     assert [row["frames"] for row in ratios["rows"]] == ["json"]
