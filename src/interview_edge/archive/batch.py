@@ -54,11 +54,6 @@ class Job:
     lacking: Sequence[JournalRow]
     new: bool
 
-    @property
-    def objects(self) -> int:
-        """How many objects it makes at most."""
-        return len(self.rows) if self.plan.layout is Layout.CHUNKS else 1
-
 
 @attrs.frozen
 class Batch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 import attrs
@@ -62,13 +62,6 @@ class NewObject:
         """Where it goes when `key` holds other bytes: by its content, so that a repeat finds the same key."""
         stem, _, extension = self.key.rpartition(".")
         return f"{stem}~{hashlib.sha256(self.pcm).hexdigest()[:8]}.{extension}"
-
-    def places(self) -> Iterator[str]:
-        """Where it may lie, in order of preference. The second costs a hash, so it is made when it is asked
-        for.
-        """
-        yield self.key
-        yield self.distinct_key
 
 
 def chunk_metadata(key: StreamKey, row: JournalRow) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ParamSpec
 
 import attrs
 import trio
@@ -13,7 +14,9 @@ from interview_edge.backends.protocol import (
     BackendError,
     BackendRefused,
     BackendUnavailable,
+    GroupPutter,
     ObjectNotFound,
+    ObjectPut,
     StorageBackend,
 )
 
@@ -34,8 +37,12 @@ class Placed:
     size: int
 
 
+P = ParamSpec("P")
+Outcome = Placed | BackendError
+
+
 class Putter:
-    """One a node. `record` hears how each put went."""
+    """One a node. `record` hears how each put went. `concurrency` bounds the calls that put."""
 
     def __init__(
         self,
@@ -47,6 +54,8 @@ class Putter:
         record: Callable[[PutOutcome], None],
     ) -> None:
         self._backend = backend
+        self._groups = backend if isinstance(backend, GroupPutter) else None
+        self._concurrency = concurrency
         self._codec = codec
         self._limiter = trio.CapacityLimiter(concurrency)
         self._timeout = timeout
@@ -61,13 +70,89 @@ class Putter:
         """
         async with self._limiter:
             data = await self._codec.encode(new.pcm, new.format)
-            for key in new.places():
-                if await self._put(key, data, new):
-                    return Placed(key, len(data))
-                size = await self._size_if_same(key, data, new)
-                if size is not None:
-                    return Placed(key, size)
-        raise BackendRefused(f"{new.key!r} and {new.distinct_key!r} both hold other bytes")
+            if await self._put(new.key, data, new):
+                return Placed(new.key, len(data))
+            return await self._where_taken(new, data)
+
+    async def place_all(self, new: Sequence[NewObject]) -> list[Outcome | None]:
+        """`place` each: in one call of a backend that puts groups, else so many at once, of which none is
+        begun after the first failure.
+
+        Answers where each lies, what failed, or None for one that wasn't begun.
+        """
+        if self._groups is not None:
+            return await self._place_group(self._groups, new)
+        outcomes: list[Outcome | None] = [None] * len(new)
+        places = iter(enumerate(new))
+        failed = False
+
+        async def place() -> None:
+            nonlocal failed
+            for position, one in places:  # the next one that no other task has taken
+                outcomes[position] = outcome = await _outcome(self.place, one)
+                failed = failed or isinstance(outcome, BackendError)
+                if failed:
+                    return
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(min(self._concurrency, len(new))):
+                nursery.start_soon(place)
+        return outcomes
+
+    async def _place_group(self, backend: GroupPutter, new: Sequence[NewObject]) -> list[Outcome | None]:
+        async with self._limiter:
+            data = [await self._codec.encode(one.pcm, one.format) for one in new]
+            wrote = await self._put_group(backend, new, data)
+            outcomes: list[Outcome | None] = []
+            for one, encoded, outcome in zip(new, data, wrote, strict=True):
+                if isinstance(outcome, BackendError):
+                    outcomes.append(outcome)
+                elif outcome:
+                    outcomes.append(Placed(one.key, len(encoded)))
+                else:
+                    outcomes.append(await _outcome(self._where_taken, one, encoded))
+            return outcomes
+
+    async def _where_taken(self, new: NewObject, data: bytes) -> Placed:
+        """Where an object lies whose key was taken: there, if it is the same PCM, or at its distinct key."""
+        size = await self._size_if_same(new.key, data, new)
+        if size is not None:
+            return Placed(new.key, size)
+        key = new.distinct_key
+        if await self._put(key, data, new):
+            return Placed(key, len(data))
+        size = await self._size_if_same(key, data, new)
+        if size is not None:
+            return Placed(key, size)
+        raise BackendRefused(f"{new.key!r} and {key!r} both hold other bytes")
+
+    async def _put_group(
+        self, backend: GroupPutter, new: Sequence[NewObject], data: Sequence[bytes]
+    ) -> Sequence[bool | BackendError]:
+        """One call for all, with one deadline; what it raises is everyone's outcome."""
+        puts = [
+            ObjectPut(
+                key=one.key,
+                data=encoded,
+                content_type=CONTENT_TYPES[one.format],
+                metadata=one.metadata,
+                if_absent=True,
+            )
+            for one, encoded in zip(new, data, strict=True)
+        ]
+        started = trio.current_time()
+        outcomes: Sequence[bool | BackendError]
+        try:
+            with self._asking():
+                outcomes = await backend.put_group(puts)
+                if len(outcomes) != len(puts):
+                    raise ValueError("not an outcome a put")
+        except BackendError as error:
+            outcomes = [error.with_traceback(None)] * len(puts)
+        ms = _ms_since(started)
+        for outcome in outcomes:
+            self._record(PutOutcome(ok=not isinstance(outcome, BackendError), ms=ms))
+        return outcomes
 
     async def _put(self, key: str, data: bytes, new: NewObject) -> bool:
         started = trio.current_time()
@@ -114,6 +199,18 @@ class Putter:
             raise BackendUnavailable(f"the backend raised {type(error).__name__}") from error
         if scope.cancelled_caught:
             raise BackendUnavailable(f"the store took over {self._timeout:g} s")
+
+
+async def _outcome(place: Callable[P, Awaitable[Placed]], *args: P.args, **kwargs: P.kwargs) -> Outcome:
+    """Where `place` put it, or the error that it raised.
+
+    Without its traceback, which would hold a step's audio in a reference cycle until a collection: in an
+    outage, megabytes for each stream and retry.
+    """
+    try:
+        return await place(*args, **kwargs)
+    except BackendError as error:
+        return error.with_traceback(None)
 
 
 def _ms_since(started: float) -> float:

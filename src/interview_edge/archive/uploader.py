@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import attrs
-import trio
 
 from interview_edge.archive.batch import LOOK_ROWS, Batch, Job, View, choose, forgettable, portions
 from interview_edge.archive.objects import (
@@ -156,27 +155,18 @@ class Uploader:
         ]
         if plans:
             await self._journal.record_plans(plans)
-        errors: list[BackendError] = []
-
-        objects = (
+        objects = [
             found for job, pcm in zip(jobs, audio, strict=True) for found in self._objects(key, job, pcm)
-        )
-
-        async def place() -> None:
-            for new, finish in objects:  # the next one that no other task has taken
-                try:
-                    stored.append(finish(await self._putter.place(new)))
-                except BackendError as error:
-                    # Its traceback would hold this step's audio in a reference cycle until a collection:
-                    # in an outage, megabytes for each stream and retry.
-                    errors.append(error.with_traceback(None))
-                if errors:
-                    return
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(min(self._policy.concurrency, sum(job.objects for job in jobs))):
-                nursery.start_soon(place)
-        return errors[0] if errors else None
+        ]
+        first_error = None
+        for (_, finish), outcome in zip(
+            objects, await self._putter.place_all([new for new, _ in objects]), strict=True
+        ):
+            if isinstance(outcome, Placed):
+                stored.append(finish(outcome))
+            elif first_error is None:
+                first_error = outcome
+        return first_error
 
     async def _read(self, job: Job) -> dict[int, bytes]:
         wanted = {row.seq for row in job.rows}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import attrs
 import trio
@@ -20,12 +21,14 @@ MAX_GROUP = 32  # files: each holds a descriptor, and maybe one of its folder, w
 
 @attrs.define(eq=False)
 class _Waiting:
-    """A put that found a group under way. Woken with its outcome, or when it is its task's turn to write."""
+    """Files that found a group under way. Woken with their outcomes, or when it is their task's turn to
+    write.
+    """
 
-    new: NewFile
+    files: Sequence[NewFile]
     woken: trio.Event = attrs.field(factory=trio.Event)
     is_next: bool = False
-    outcome: bool | BackendError | None = None
+    outcomes: Sequence[bool | BackendError] = ()
 
 
 class GroupedPuts:
@@ -42,12 +45,22 @@ class GroupedPuts:
         self._busy = False
 
     async def put(self, new: NewFile) -> bool:
-        """Whether it wrote. Raises the error that `write` answers for it.
+        """Whether it wrote. Raises the error that `write` answers for it. Cancelled as `put_all` is."""
+        (outcome,) = await self.put_all([new])
+        if isinstance(outcome, BackendError):
+            try:
+                raise outcome
+            finally:
+                del outcome  # a frame that holds its own error keeps the put's data until a collection
+        return outcome
 
-        Cancelled, it has not begun and never will, or its writing has ended.
+    async def put_all(self, files: Sequence[NewFile]) -> Sequence[bool | BackendError]:
+        """The outcomes of at most `MAX_GROUP` files, which are written in one call.
+
+        Cancelled, they have not begun and never will, or their writing has ended.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        put = _Waiting(new)
+        put = _Waiting(files)
         if not self._busy:
             self._busy = True
             await self._write_group(put)
@@ -56,14 +69,8 @@ class GroupedPuts:
             await self._wait(put)
             if put.is_next:
                 await self._write_group(put)
-        outcome, put.outcome = put.outcome, None
-        assert outcome is not None  # noqa: S101  # for mypy: every way here ends in one
-        if isinstance(outcome, BackendError):
-            try:
-                raise outcome
-            finally:
-                del outcome  # a frame that holds its own error keeps the put's data until a collection
-        return outcome
+        outcomes, put.outcomes = put.outcomes, ()  # an error's traceback holds this frame: no cycle with it
+        return outcomes
 
     async def _wait(self, put: _Waiting) -> None:
         try:
@@ -83,21 +90,22 @@ class GroupedPuts:
     async def _write_group(self, put: _Waiting) -> None:
         """Write `put` and what waits, on this task's turn, and pass the turn."""
         group = [put]
-        while self._waiting and len(group) < MAX_GROUP:
+        files = list(put.files)
+        while self._waiting and len(files) + len(self._waiting[0].files) <= MAX_GROUP:
             group.append(self._waiting.popleft())
+            files += group[-1].files
         outcomes: Sequence[bool | BackendError] = [
-            BackendUnavailable("local storage: the group's write failed") for _ in group
+            BackendUnavailable("local storage: the group's write failed") for _ in files
         ]
         try:
             # The others' puts mustn't fail by this task's cancellation. Once the thread runs, trio waits for
             # it in any case.
             with trio.CancelScope(shield=True):
-                outcomes = await trio.to_thread.run_sync(
-                    self._write, [one.new for one in group], limiter=self._limiter
-                )
+                outcomes = await trio.to_thread.run_sync(self._write, files, limiter=self._limiter)
         finally:
-            for one, outcome in zip(group, outcomes, strict=True):
-                one.outcome = outcome
+            told = iter(outcomes)
+            for one in group:
+                one.outcomes = list(islice(told, len(one.files)))
                 one.woken.set()
             self._pass_turn()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,9 +12,9 @@ import trio
 
 from interview_edge.backends.attributes import Description
 from interview_edge.backends.files import FileStore, check_file_key
-from interview_edge.backends.grouping import GroupedPuts
+from interview_edge.backends.grouping import MAX_GROUP, GroupedPuts
 from interview_edge.backends.keys import check_range, normal_metadata
-from interview_edge.backends.protocol import BackendUnavailable, ObjectInfo
+from interview_edge.backends.protocol import BackendError, BackendUnavailable, ObjectInfo, ObjectPut
 from interview_edge.backends.urls import BackendURLError, parse_url
 from interview_edge.backends.writing import NewFile
 
@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 
 class LocalBackend:
-    """A `StorageBackend` on a `FileStore`, whose calls it runs in threads of its own limits; puts in groups.
+    """A `StorageBackend` and `GroupPutter` on a `FileStore`, whose calls it runs in threads of its own
+    limits; puts in groups.
 
     A call that has started isn't abandoned when it is cancelled: it ends first (a few ms, on a disk that
     works), so that a cancelled put can't come after a later call. Beside the protocol's rules, a key here
@@ -50,10 +51,20 @@ class LocalBackend:
         if_absent: bool = False,
     ) -> bool:
         """See `StorageBackend.put`. Survives power loss, if the disk keeps what it says it has synced."""
-        check_file_key(key)
-        described = Description(content_type, normal_metadata(metadata))
+        new = ObjectPut(key=key, data=data, content_type=content_type, metadata=metadata, if_absent=if_absent)
+        file = _new_file(new)
         with self._using():
-            return await self._puts.put(NewFile(key, data, described, if_absent))
+            return await self._puts.put(file)
+
+    async def put_group(self, puts: Sequence[ObjectPut]) -> Sequence[bool | BackendError]:
+        """See `GroupPutter.put_group`. Those of one folder share its syncs."""
+        files = [_new_file(put) for put in puts]
+        outcomes: list[bool | BackendError] = []
+        with self._using():
+            await trio.lowlevel.checkpoint_if_cancelled()
+            for start in range(0, len(files), MAX_GROUP):
+                outcomes += await self._puts.put_all(files[start : start + MAX_GROUP])
+        return outcomes
 
     async def get(self, key: str) -> bytes:
         """See `StorageBackend.get`."""
@@ -111,6 +122,12 @@ class LocalBackend:
     def _close_when_idle(self) -> None:
         if self._closed and not self._under_way:
             self._store.close()
+
+
+def _new_file(put: ObjectPut) -> NewFile:
+    check_file_key(put.key)
+    described = Description(put.content_type, normal_metadata(put.metadata))
+    return NewFile(put.key, put.data, described, put.if_absent)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ implementation to this text.
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -114,6 +114,32 @@ class Presigner(Protocol):
 
     async def presign(self, key: str, method: str, expires: datetime.timedelta) -> str:
         """A URL on which `method` (GET or PUT) works on `key` until `expires` from now."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class ObjectPut:
+    """One put of a group; the fields are the arguments of `StorageBackend.put`."""
+
+    key: str
+    data: bytes = attrs.field(repr=False)
+    content_type: str = "application/octet-stream"
+    metadata: Mapping[str, str] | None = None
+    if_absent: bool = False
+
+
+@runtime_checkable
+class GroupPutter(Protocol):
+    """Optional capability: many puts in one call, where that costs the store less than a call each."""
+
+    async def put_group(self, puts: Sequence[ObjectPut]) -> Sequence[bool | BackendError]:
+        """`put` each of them, in any order; for each whether this call wrote, or why it failed.
+
+        Each is durable when the call returns, and may be there before. One that fails doesn't keep the others
+        from being put. Raises `BackendRefused`, with nothing put, where a key or metadata is invalid, and
+        `BackendUnavailable` or `BackendRefused` where it can't say how each went. Cancelled, each put
+        happened whole or not at all.
+        """
         ...
 
 

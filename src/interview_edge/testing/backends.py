@@ -11,7 +11,14 @@ from functools import partial
 import trio
 import trio.testing
 
-from interview_edge.backends.protocol import BackendRefused, ObjectInfo, ObjectNotFound, StorageBackend
+from interview_edge.backends.protocol import (
+    BackendRefused,
+    GroupPutter,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectPut,
+    StorageBackend,
+)
 
 OpenBackend = Callable[[], AbstractAsyncContextManager[StorageBackend]]
 Check = Callable[[StorageBackend, str], Awaitable[None]]
@@ -181,6 +188,30 @@ async def _if_absent_has_one_winner(backend: StorageBackend, folder: str) -> Non
         )
         by = (await backend.head(key)).metadata.get("n")
         _hold(by == str(winners[0]), "the metadata is that of the put with if_absent that wrote")
+
+
+async def _puts_groups(backend: StorageBackend, folder: str) -> None:
+    """A group of puts, where the backend has that capability, is each of them."""
+    if not isinstance(backend, GroupPutter):
+        return
+    await backend.put(folder + "there", b"first")
+    keys = [f"{folder}{n % 3}/{n}" for n in range(40)]
+    puts = [ObjectPut(key=key, data=key.encode(), metadata={"Key": key}, if_absent=True) for key in keys]
+    taken = ObjectPut(key=folder + "there", data=b"second", if_absent=True)
+    outcomes = await backend.put_group([taken, *puts])
+    _hold(list(outcomes) == [False] + [True] * len(puts), "each put of a group has its own outcome")
+    _hold(await backend.get(folder + "there") == b"first", "if_absent holds in a group")
+    for key in keys:
+        _hold(await backend.get(key) == key.encode(), "a group puts each object's bytes")
+        _hold((await backend.head(key)).metadata == {"key": key}, "a group keeps each object's metadata")
+    _hold(list(await backend.put_group([])) == [], "an empty group has no outcomes")
+    for invalid in (
+        ObjectPut(key="a//b", data=b""),
+        ObjectPut(key=folder + "m", data=b"", metadata={"": ""}),
+    ):
+        new = ObjectPut(key=folder + "new", data=b"")
+        await _raises(BackendRefused, backend.put_group([new, invalid]), "an invalid put refuses its group")
+        _hold(not await _exists(backend, new.key), "of a group that is refused nothing is put")
 
 
 async def _gives_ranges(backend: StorageBackend, folder: str) -> None:
@@ -404,6 +435,7 @@ CHECKS: tuple[Check, ...] = (
     _shows_no_part,
     _if_absent_keeps,
     _if_absent_has_one_winner,
+    _puts_groups,
     _gives_ranges,
     _describes,
     _misses,

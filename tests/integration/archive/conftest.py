@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ import trio
 
 from interview_edge.archive import Archive, ArchivePolicy, AudioReader
 from interview_edge.backends.memory import MemoryBackend
-from interview_edge.backends.protocol import StorageBackend
+from interview_edge.backends.protocol import BackendError, GroupPutter, ObjectPut, StorageBackend
 from interview_edge.catalog import Catalog, open_sqlite_catalog
 from interview_edge.core.models import Chunk, Extent, Layout, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES, identify
@@ -92,7 +92,8 @@ class Fuse:
         self.armed = False
 
     def wire(self, part: Any, methods: Iterable[str]) -> Any:
-        return _Fused(part, self, frozenset(methods))
+        fused = _FusedGroups if isinstance(part, GroupPutter) else _Fused
+        return fused(part, self, frozenset(methods))
 
     async def pass_through(self, name: str, call: Callable[[], Any]) -> Any:
         if not self.armed:
@@ -129,6 +130,13 @@ class _Fused:
             return await self._fuse.pass_through(name, lambda: target(*args, **kwargs))
 
         return call
+
+
+class _FusedGroups(_Fused):
+    """With the capability in sight of `isinstance`."""
+
+    async def put_group(self, puts: Sequence[ObjectPut]) -> Any:
+        return await self._fuse.pass_through("put_group", lambda: self._part.put_group(puts))
 
 
 JOURNAL_CALLS = ("streams", "rows", "plans", "read", "repeats", "record_plans", "trim", "drop_session")
@@ -236,6 +244,28 @@ async def assert_exact(
     identities = await node.catalog.identities(key, [chunk.seq for chunk in chunks])
     assert identities == {chunk.seq: chunk.identity for chunk in chunks}
     return extents
+
+
+class GroupingBackend(MemoryBackend):
+    """Puts in groups, too; the puts of a group are one after the other, so that it can be cut off in it.
+
+    `cut_off` is how many a group puts before it waits for its cancellation.
+    """
+
+    groups: list[list[str]]
+    cut_off: int | None = None
+
+    async def put_group(self, puts: Sequence[ObjectPut]) -> list[bool | BackendError]:
+        self.groups = [*getattr(self, "groups", []), [put.key for put in puts]]
+        outcomes: list[bool | BackendError] = []
+        for put in puts:
+            if len(outcomes) == self.cut_off:
+                await trio.sleep_forever()
+            try:
+                outcomes.append(await self.put(**attrs.asdict(put)))
+            except BackendError as error:
+                outcomes.append(error)
+        return outcomes
 
 
 class HeldBackend(FaultyBackend):

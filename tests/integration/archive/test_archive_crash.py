@@ -17,7 +17,17 @@ from interview_edge.backends.local import open_local
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.core.models import Layout
 
-from .conftest import BOTH_LAYOUTS, KEY, Fuse, Node, OpenNode, assert_exact, chunk_of, drained
+from .conftest import (
+    BOTH_LAYOUTS,
+    KEY,
+    Fuse,
+    GroupingBackend,
+    Node,
+    OpenNode,
+    assert_exact,
+    chunk_of,
+    drained,
+)
 
 # A run, a gap, another segment and a short final chunk; few, since each costs a restart for each of its
 # calls.
@@ -42,9 +52,11 @@ async def run_until_blown(node: Node, fuse: Fuse) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def calls_of_an_undisturbed_step(open_node: OpenNode, layout: Layout) -> list[str]:
+async def calls_of_an_undisturbed_step(
+    open_node: OpenNode, layout: Layout, store: type[MemoryBackend] = MemoryBackend
+) -> list[str]:
     counting = Fuse()
-    async with open_node(MemoryBackend(), folder="undisturbed", fuse=counting, layout=layout) as node:
+    async with open_node(store(), folder="undisturbed", fuse=counting, layout=layout) as node:
         await run_until_blown(node, counting)
         await assert_exact(node, CHUNKS, duplicates=REPEATS)
     return counting.calls
@@ -52,17 +64,18 @@ async def calls_of_an_undisturbed_step(open_node: OpenNode, layout: Layout) -> l
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
 @pytest.mark.parametrize("changed", [False, True], ids=["same layout", "other layout at restart"])
+@pytest.mark.parametrize(("store", "put"), [(MemoryBackend, "put"), (GroupingBackend, "put_group")])
 @BOTH_LAYOUTS
 async def test_a_stop_at_any_call_loses_nothing_and_stores_nothing_twice(
-    open_node: OpenNode, layout: Layout, changed: bool, after: bool
+    open_node: OpenNode, layout: Layout, store: type[MemoryBackend], put: str, changed: bool, after: bool
 ) -> None:
-    calls = await calls_of_an_undisturbed_step(open_node, layout)
-    assert set(calls) >= {"rows", "record_plans", "put", "record_stored", "trim"}
+    calls = await calls_of_an_undisturbed_step(open_node, layout, store)
+    assert set(calls) >= {"rows", "record_plans", put, "record_stored", "trim"}
     other = Layout.CHUNKS if layout is Layout.SEGMENTS else Layout.SEGMENTS
     # Before the plan is journalled nothing of the old layout is left to meet.
     first = calls.index("record_plans") + 1 if changed else 1
     for point in range(first, len(calls) + 1):
-        backend = MemoryBackend()
+        backend = store()
         fuse = Fuse(point, after=after)
         async with open_node(backend, folder=str(point), fuse=fuse, layout=layout) as node:
             await run_until_blown(node, fuse)
@@ -103,10 +116,13 @@ async def test_catalog_committed_and_trim_lost(open_node: OpenNode, layout: Layo
     assert not {"put", "record_stored", "record_plans"} & set(replay.calls)
 
 
-async def test_each_call_of_a_step_comes_after_what_makes_it_safe(open_node: OpenNode) -> None:
-    calls = await calls_of_an_undisturbed_step(open_node, Layout.CHUNKS)
-    assert calls.index("record_plans") < calls.index("put")
-    last_put = len(calls) - 1 - calls[::-1].index("put")
+@pytest.mark.parametrize(("store", "put"), [(MemoryBackend, "put"), (GroupingBackend, "put_group")])
+async def test_each_call_of_a_step_comes_after_what_makes_it_safe(
+    open_node: OpenNode, store: type[MemoryBackend], put: str
+) -> None:
+    calls = await calls_of_an_undisturbed_step(open_node, Layout.CHUNKS, store)
+    assert calls.index("record_plans") < calls.index(put)
+    last_put = len(calls) - 1 - calls[::-1].index(put)
     assert last_put < calls.index("record_stored") < calls.index("trim")
 
 
@@ -130,9 +146,10 @@ async def test_a_plan_carried_out_in_parts_over_several_starts(open_node: OpenNo
 async def test_the_same_on_a_real_disk(open_node: OpenNode, tmp_path: Path, layout: Layout) -> None:
     """The store too is opened anew, from its folder."""
     url = (tmp_path / "objects").as_uri()
-    fuse = Fuse("put", after=True)
+    fuse = Fuse("put_group", after=True)
     async with open_local(url, {}) as store, open_node(store, fuse=fuse, layout=layout) as node:
         await run_until_blown(node, fuse)
+        assert await node.catalog.extents(KEY) == []
     async with open_local(url, {}) as store, open_node(store, layout=layout) as node:
         await drained(node)
         await assert_exact(node, CHUNKS, duplicates=REPEATS)

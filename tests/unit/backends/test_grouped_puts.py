@@ -94,6 +94,25 @@ async def test_a_group_is_bounded() -> None:
     assert set(tasks.ended.values()) == {True}
 
 
+async def test_files_handed_in_together_are_written_together_and_only_whole_lots_join_them() -> None:
+    disk = Disk()
+    outcomes: dict[str, Sequence[bool | BackendError]] = {}
+    async with callers(disk) as tasks:
+
+        async def put_all(name: str, count: int) -> None:
+            outcomes[name] = await tasks.puts.put_all([file(f"{name}{n}") for n in range(count)])
+
+        for name, count in (("a", 2), ("refused", MAX_GROUP - 1), ("b", 1), ("c", 2), ("d", 1)):
+            tasks.nursery.start_soon(put_all, name, count)
+            await wait_all_tasks_blocked()
+        disk.go_on.release(3)
+    assert [len(group) for group in disk.groups] == [2, MAX_GROUP, 3]
+    assert outcomes["a"] == [True] * 2
+    assert len(outcomes["refused"]) == MAX_GROUP - 1
+    assert all(isinstance(outcome, BackendRefused) for outcome in outcomes["refused"])
+    assert (outcomes["b"], outcomes["c"], outcomes["d"]) == ([True], [True] * 2, [True])
+
+
 async def test_a_cancelled_put_that_waits_is_never_written() -> None:
     disk = Disk()
     async with callers(disk) as tasks:
