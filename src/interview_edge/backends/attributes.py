@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 
@@ -27,10 +28,22 @@ _NONE_THERE = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 @attrs.frozen
 class Description:
-    """A content type and metadata, kept as JSON."""
+    """A content type and metadata, kept as JSON; other names in there mean nothing."""
 
     content_type: str
     metadata: Mapping[str, str]
+
+
+@attrs.frozen
+class _Salted(Description):
+    """A description as it is kept: unlike every other.
+
+    ext4 looks for an equal value among all that have the same hash, one by one, and its hash is little more
+    than an XOR of the words. Chunks of the same seq and time into their sessions met there, however their
+    sessions were named: 9 µs at the first object, 340 at the 18,000th.
+    """
+
+    salt: str = attrs.field(factory=lambda: secrets.token_hex(8))
 
 
 def plain_description(key: str) -> Description:
@@ -57,7 +70,7 @@ def takes_attributes(fd: int, setxattr: SetAttribute) -> bool:
 def describe(fd: int, description: Description, setxattr: SetAttribute) -> bool:
     """Describe the file; False where the file system has no room for that. Raises OSError."""
     try:
-        setxattr(fd, NAME, msgspec.json.encode(description))
+        setxattr(fd, NAME, msgspec.json.encode(_Salted(description.content_type, description.metadata)))
     except OSError as error:
         if error.errno in _NO_ROOM:
             return False

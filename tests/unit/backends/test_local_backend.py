@@ -128,6 +128,21 @@ def test_a_side_file_is_synced_and_named_before_the_object_is_named(
     assert steps[-3].endswith(": first")
 
 
+def test_no_two_attributes_are_equal_and_one_without_a_salt_is_read_too(tmp_path: Path) -> None:
+    """ext4 compares a new value with all of its hash: it must not hash like the values of other objects."""
+    store = FileStore(tmp_path)
+    kept = []
+    for key in ("s/a", "s/b"):
+        put(store, key, v="1")
+        kept.append(os.getxattr(tmp_path / key, "user.interview-edge"))
+        assert store.head(key).metadata == {"v": "1"}
+    assert kept[0] != kept[1]
+    before = b'{"content_type":"audio/wav","metadata":{"v":"2"}}'
+    os.setxattr(tmp_path / "s/a", "user.interview-edge", before)
+    assert store.head("s/a").content_type == "audio/wav"
+    assert store.head("s/a").metadata == {"v": "2"}
+
+
 @pytest.mark.parametrize("code", [errno.E2BIG, errno.ENOSPC])
 def test_metadata_too_long_for_an_attribute_goes_beside_the_file(tmp_path: Path, code: int) -> None:
     def takes_100_bytes(fd: int, name: str, value: bytes) -> None:
