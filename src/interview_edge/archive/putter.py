@@ -106,7 +106,7 @@ class Putter:
             outcomes: list[Outcome | None] = []
             for one, encoded, outcome in zip(new, data, wrote, strict=True):
                 if isinstance(outcome, BackendError):
-                    outcomes.append(outcome)
+                    outcomes.append(outcome.with_traceback(None))  # for the reason in _outcome
                 elif outcome:
                     outcomes.append(Placed(one.key, len(encoded)))
                 else:
