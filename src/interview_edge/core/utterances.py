@@ -93,6 +93,7 @@ class UtteranceTracker:
         "_longest",
         "_needed",
         "_opened",
+        "_pause",
         "_post_roll",
         "_pre_roll",
         "_recent",
@@ -105,6 +106,7 @@ class UtteranceTracker:
         self._frame = rules.frame_samples
         self._pre_roll = rules.samples(rules.pre_roll_ms)
         self._hangover = rules.samples(rules.hangover_ms)
+        self._pause = bytes(self._hangover // self._frame)  # as many unvoiced frames as end an utterance
         self._post_roll = rules.samples(rules.post_roll_ms)
         self._longest = rules.samples(rules.max_ms)
         self._heard = 0  # samples judged
@@ -124,18 +126,19 @@ class UtteranceTracker:
 
     def hear(self, flags: bytes) -> list[SpeechEvent]:
         """Take the flags (0 or 1) of the next frames."""
-        voiced = flags.count(1)
-        if not voiced:
+        if 1 not in flags:
             return self.hear_unvoiced(len(flags))
         span = len(flags) * self._frame
         if (
-            voiced == len(flags)
-            and self._opened is not None
+            self._opened is not None
             and not self._needed
             and self._heard + span < self._opened + self._longest
+            and self._heard + flags.index(1) * self._frame < self._last_voiced + self._hangover
+            and self._pause not in flags
         ):
+            # Inside a reported utterance that nothing here ends: only where it was last voiced counts.
             self._heard += span
-            self._last_voiced = self._heard
+            self._last_voiced = self._heard - (len(flags) - 1 - flags.rindex(1)) * self._frame
             return []
         events: list[SpeechEvent] = []
         for flag in flags:
@@ -145,6 +148,14 @@ class UtteranceTracker:
     def hear_unvoiced(self, frames: int) -> list[SpeechEvent]:
         """Take `frames` unvoiced frames; constant work after the hangover, however many they are."""
         events: list[SpeechEvent] = []
+        until = self._heard + frames * self._frame
+        if (
+            self._opened is not None
+            and until < self._last_voiced + self._hangover
+            and until < self._opened + self._longest
+        ):
+            self._heard = until
+            return events
         while frames and self._opened is not None:
             self._step(0, events)
             frames -= 1
