@@ -7,9 +7,9 @@ from interview_edge.core.pcm import CHUNK_SAMPLES, SAMPLE_BYTES
 from interview_edge.core.utterances import SpeechEvent, UtteranceRules, UtteranceTracker
 from interview_edge.speech.vad import WebRtcVad
 
-# How much of a long silence the VAD really hears. After it every further zero frame is unvoiced and changes
-# nothing in it (its model learns nothing from frames without energy), so a gap of a day costs no more than
-# one second.
+# How much of a long silence the VAD really hears, so that a gap of a day costs no more than one second. Every
+# further zero frame is unvoiced. It would still move the VAD's noise model a little (webrtcvad 2.0.14 goes on
+# learning after audio), so what follows a gap may be judged otherwise than after zeros that were heard.
 SETTLING_SAMPLES = CHUNK_SAMPLES
 
 
@@ -35,7 +35,7 @@ class StreamVad:
         return self._tracker.hear(self._vad.judge(pcm))
 
     def hear_silence(self, samples: int) -> list[SpeechEvent]:
-        """Take a gap of `samples` as silence: as `hear` of so many zeros, in bounded time."""
+        """Take a gap of `samples` as silence: for the utterances as so many zeros, in bounded time."""
         zeros = bytes(min(samples, SETTLING_SAMPLES) * SAMPLE_BYTES)
         events = self.hear(zeros)
         frames, rest = divmod(max(0, samples - SETTLING_SAMPLES), self._frame_samples)
