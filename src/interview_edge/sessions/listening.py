@@ -27,7 +27,6 @@ from interview_edge.speech.pipeline import StreamVad
 
 log = structlog.get_logger(__name__)
 
-WAKES_KEPT = 64  # a wake that finds the channel full is not needed: the ledger says what there is to hear
 READ_AHEAD_SECONDS = 30  # for a stream that is behind its window: 1 MB
 WARM_UP_SECONDS = 2  # webrtcvad adapts to the room; its state can't be saved, so it hears this much again
 COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
@@ -60,12 +59,17 @@ class Listening:
         self._hearing = trio.Lock()
         self._in_doubt = False
         self.failures = 0
-        self._wakes, self._woken = trio.open_memory_channel[str](WAKES_KEPT)
+        # The names of what was woken; the channel carries one word for all of them, until they are taken.
+        self._woken: set[str] = set()
+        self._wakes, self._wakened = trio.open_memory_channel[None](1)
 
     def wake(self, stream: str) -> None:
         """There is something new to hear on `stream`. Never waits, never fails."""
+        if stream in self._woken:
+            return  # of a burst only the first has anything to do: the ledger says what there is to hear
+        self._woken.add(stream)
         try:
-            self._wakes.send_nowait(stream)
+            self._wakes.send_nowait(None)
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             return  # full: it is awake anyway; closed: the next start hears it from the last position
 
@@ -75,11 +79,7 @@ class Listening:
         pending = set(self._session.streams)
         while True:
             try:
-                async with self._hearing:
-                    await self._settle_doubt()
-                    for name in pending:
-                        await self._hear(name)
-                    await self._commit_if_due()
+                await self._hear_all(pending)
                 if self._events:  # they wait for the catalog, whose return wakes nobody
                     await trio.sleep(self._parts.settings.retry_initial)
                     pending = set(self._session.streams)
@@ -94,19 +94,31 @@ class Listening:
                 continue
             pending = await self._next_wakes()
 
+    async def _hear_all(self, names: set[str]) -> None:
+        try:  # `async with` would go round the loop for a lock that is nearly always free
+            self._hearing.acquire_nowait()
+        except trio.WouldBlock:
+            await self._hearing.acquire()
+        try:
+            await self._settle_doubt()
+            for name in names:
+                await self._hear(name)
+            await self._commit_if_due()
+        finally:
+            self._hearing.release()
+
     async def _next_wakes(self) -> set[str]:
         """The streams that were woken; those with a gap, once they have waited for it long enough."""
-        waits = [
-            ear.gap_since + self._parts.settings.vad_gap_wait for ear in self._ears.values() if ear.gap_since
-        ]
-        with trio.move_on_at(min(waits, default=math.inf)):
-            woken = {await self._woken.receive()}
-            while True:
-                try:
-                    woken.add(self._woken.receive_nowait())
-                except trio.WouldBlock:
-                    return woken
-        return {name for name, ear in self._ears.items() if ear.gap_since}
+        gaps = [ear.gap_since for ear in self._ears.values() if ear.gap_since is not None]
+        if gaps:
+            with trio.move_on_at(min(gaps) + self._parts.settings.vad_gap_wait) as waited:
+                await self._wakened.receive()
+            if waited.cancelled_caught:
+                return {name for name, ear in self._ears.items() if ear.gap_since is not None}
+        else:  # no deadline, so no scope for it: one costs as much as the wait
+            await self._wakened.receive()
+        woken, self._woken = self._woken, set()
+        return woken
 
     async def finish(self) -> None:
         """Hear everything held now, gaps as silence, end open utterances, and commit. The caller sets the
@@ -127,7 +139,7 @@ class Listening:
     def close(self) -> None:
         """No more wakes. Idempotent."""
         self._wakes.close()
-        self._woken.close()
+        self._wakened.close()
 
     # -- hearing
 
@@ -136,7 +148,7 @@ class Listening:
         ear = self._ears.get(name)
         if ear is None:
             ear = self._ears[name] = await self._open_ear(name, stream)
-        held = stream.ledger.held
+        held, turns = stream.ledger.held, self._parts.hearing
         while ear.next_seq <= held.last and len(self._events) < MAX_UNCOMMITTED:
             if ear.next_seq in held:
                 await self._hear_second(stream, ear)
@@ -144,7 +156,8 @@ class Listening:
                 return
             else:
                 self._hear_gap(stream, ear)
-            await trio.lowlevel.checkpoint()
+            if ear.next_seq <= held.last and not turns.take():
+                await turns.rest()
         ear.gap_since = None
 
     async def _open_ear(self, name: str, stream: LiveStream) -> Ear:
@@ -159,12 +172,15 @@ class Listening:
         vad.resume(position)
         ear = Ear(vad, position.sample // CHUNK_SAMPLES + 1)
         for seq in range(max(1, ear.next_seq - WARM_UP_SECONDS), ear.next_seq):
-            vad.warm_up(await self._second(stream, ear, seq))
+            vad.warm_up(stream.shown(seq) or await self._past_second(stream, ear, seq))
         return ear
 
     async def _hear_second(self, stream: LiveStream, ear: Ear) -> None:
         ear.gap_since = None
-        self._note(stream.key.stream, ear.vad.hear(await self._second(stream, ear, ear.next_seq)))
+        pcm = stream.shown(ear.next_seq)
+        if pcm is None:
+            pcm = await self._past_second(stream, ear, ear.next_seq)
+        self._note(stream.key.stream, ear.vad.hear(pcm))
         ear.next_seq += 1
         ear.uncommitted_seconds += 1
 
@@ -188,13 +204,11 @@ class Listening:
         ear.next_seq = resume_at
         ear.uncommitted_seconds += seconds
 
-    async def _second(self, stream: LiveStream, ear: Ear, seq: int) -> bytes:
-        """The PCM of a held second: the window's, else the journal's or the backend's; silence where it
-        expired. One that is behind the window is read with those that follow it.
+    async def _past_second(self, stream: LiveStream, ear: Ear, seq: int) -> bytes:
+        """The PCM of a held second that the window doesn't hold: the journal's or the backend's, silence
+        where it expired. It is read with those that follow it.
         """
-        pcm = None if stream.closed else stream.window.read(seq)
-        if pcm is None:
-            pcm = ear.read_ahead.pop(seq, None)
+        pcm = ear.read_ahead.pop(seq, None)
         if pcm is None:
             last = min(seq + READ_AHEAD_SECONDS - 1, stream.ledger.last_seq)
             async with aclosing(self._parts.reader.seconds(stream.key, seq, last)) as seconds:
@@ -205,9 +219,9 @@ class Listening:
     # -- committing
 
     def _note(self, name: str, found: list[SpeechEvent]) -> None:
-        at = self._parts.wall_ms()
-        for event in found:
-            self._events.append(speech_event(name, event, at))
+        if found:  # few seconds have any
+            at = self._parts.wall_ms()
+            self._events += [speech_event(name, event, at) for event in found]
 
     async def _commit_if_due(self) -> None:
         if self._events:

@@ -63,6 +63,10 @@ class LiveStream:
         if not self.closed:
             self.window.write(seq, pcm)
 
+    def shown(self, seq: int) -> bytes | None:
+        """The PCM of a second, where the window (still) holds it."""
+        return None if self.closed else self.window.read(seq)
+
     def close(self) -> None:
         self.closed = True
         self.window.close()

@@ -13,6 +13,7 @@ from interview_edge.backends.protocol import StorageBackend
 from interview_edge.catalog.protocol import Catalog
 from interview_edge.core.models import Event, StreamKey
 from interview_edge.journal import Journal
+from interview_edge.sessions.hearing_turns import HearingTurns
 from interview_edge.settings import Settings
 from interview_edge.speech.inference import SpeakerInference
 
@@ -32,6 +33,7 @@ class NodeParts:
     reader: AudioReader
     inference: SpeakerInference | None
     wall_ms: Callable[[], int]
+    hearing: HearingTurns = attrs.field(factory=HearingTurns)
 
     async def identity(self, key: StreamKey, seq: int) -> bytes | None:
         """The identity of a held chunk: from the journal or, once that was trimmed, the catalog; None if

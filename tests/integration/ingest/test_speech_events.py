@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 import trio
+import trio.testing
 
 from interview_edge.app import Edge
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
+from interview_edge.core.utterances import SpeechEvent
+from interview_edge.sessions.hearing_turns import SECONDS_A_ROUND
 from interview_edge.speech.pipeline import StreamVad
 from nodes import Gate, OpenNode, connect, nodes_in, second
 
@@ -218,3 +222,57 @@ async def test_events_that_waited_for_the_catalog_need_no_further_second_to_be_t
             assert {a["type"] for a in await client.answers(len(speech))} == {"ack"}
             await failed.wait()
         assert (await client.answer())["type"] == "event"
+
+
+async def test_a_burst_of_wakes_loses_none(open_node: OpenNode, speech: list[bytes]) -> None:
+    """Four streams at once, woken while others are heard: each is heard to its end, without a finalize."""
+    names = ("mixed", "teacher", "students", "room")
+    async with open_node() as edge, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect(edge, "s", name)) for name in names]
+        for turn in range(3):
+            for seq, pcm in enumerate(speech, turn * len(speech) + 1):
+                for client in clients:
+                    await client.send_chunk(seq, pcm)
+        for client in clients:
+            await client.answers(3 * len(speech))
+        live = edge.registry.live("s")
+        with trio.fail_after(10):
+            while any(
+                live.vad_positions()[name].sample <= (3 * len(speech) - 1) * SAMPLE_RATE for name in names
+            ):
+                await trio.sleep(0.001)
+        await live.settle()
+        events = await all_events(edge, "s")
+        for name in names:
+            assert told([e for e in events if e["stream"] == name]) == expected(speech * 3)
+
+
+async def test_hearing_is_cancelled_within_a_few_seconds_of_audio_and_goes_on_where_it_was(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, heard = speech * 5, 0
+    hear = StreamVad.hear
+
+    def counted(self: StreamVad, pcm: bytes) -> list[SpeechEvent]:
+        nonlocal heard
+        heard += 1
+        if heard == 3:
+            scope.cancel()
+        return hear(self, pcm)
+
+    async with open_node() as edge, edge.session("s"):
+        live = edge.registry.live("s")
+        assert live is not None
+        stream = live.stream("mixed")
+        await trio.testing.wait_all_tasks_blocked()
+        for seq, pcm in enumerate(seconds, 1):
+            stream.show(seq, pcm)
+            stream.ledger.admit(seq, at=1)
+        monkeypatch.setattr(StreamVad, "hear", counted)
+        with trio.CancelScope() as scope:
+            await live.settle()
+        assert scope.cancelled_caught
+        assert 3 <= heard <= 3 + SECONDS_A_ROUND
+        await live.settle()
+        assert heard == len(seconds)
+        assert told(await all_events(edge, "s")) == expected(seconds)
