@@ -14,7 +14,6 @@ from interview_edge.web.full_collections import BETWEEN_FULL, rare_full_collecti
 from interview_edge.web.node_memory import resident_bytes
 
 BLOCK = 32_000  # a chunk's: glibc takes it from its heap
-PIN = 1_000  # too big for the interpreter's own arenas, so from the heap too
 
 
 @attrs.frozen
@@ -33,7 +32,9 @@ async def test_what_lies_free_between_blocks_in_use_goes_back_to_the_system() ->
     kept, freed = [], []
     for _ in range(1_000):
         freed.append(b"a" * BLOCK)
-        kept.append(b"b" * PIN)  # pins the heap, so that glibc alone gives nothing back
+        # Pins the heap, so that glibc alone gives nothing back. As large as the others: a small one would find
+        # a place in the holes that earlier tests left.
+        kept.append(b"b" * BLOCK)
     freed.clear()
     holding = resident_bytes()
     stop = trio.Event()
