@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import apsw
 import attrs
 import trio
 import trio.lowlevel
@@ -100,6 +101,14 @@ async def take(journal: Journal, step: tuple[Any, ...], model: Model, outcomes: 
             await settle(outcomes, len(model.wanted))
 
 
+def audio_of_chunks(connection: apsw.Connection) -> list[Any]:
+    return connection.execute("SELECT audio, id FROM chunks ORDER BY audio").fetchall()
+
+
+def audio(connection: apsw.Connection) -> list[Any]:
+    return connection.execute("SELECT no, id FROM audio").fetchall()
+
+
 async def compare(journal: Journal, model: Model) -> None:
     for key in KEYS:
         held = model.chunks[key]
@@ -112,6 +121,7 @@ async def compare(journal: Journal, model: Model) -> None:
         for key, held in model.chunks.items()
         if held or model.plans[key] or model.repeats[key]
     }
+    assert await journal._reader.run(audio_of_chunks) == sorted(await journal._reader.run(audio))
     rows = [pcm for held in model.chunks.values() for pcm in held.values()]
     assert (journal.stats.rows, journal.stats.bytes) == (len(rows), sum(map(len, rows)))
 

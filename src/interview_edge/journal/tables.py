@@ -1,7 +1,9 @@
 """The journal's SQL: synchronous functions that run on the database's thread, each one whole transaction or
 read.
 
-A chunk's id is its stream's number and its seq in one integer, so that the primary key is the only index.
+A chunk's id is its stream's number and its seq in one integer, so that the primary key is the only index. Its
+audio lies in a table of its own, appended to in order of arrival: what a chunk costs doesn't depend on how
+many streams are live, and the start reads the small columns without touching a page of audio.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import apsw
 import attrs
 
 from interview_edge.core.models import Layout, StreamKey
+from interview_edge.core.pcm import Pcm
 from interview_edge.journal.errors import JournalDamaged
 from interview_edge.journal.records import Append, JournalledStream, JournalRow, ObjectPlan
 
@@ -21,14 +24,20 @@ SEQ_BITS = 32
 LAST_SEQ = (1 << SEQ_BITS) - 1
 VACUUM_ABOVE = 64 * 2**20  # bytes of free pages that are kept for the next chunks
 # Given back with each trim (256 KiB): a node whose backlog comes and goes with every upload pays little for
-# pages that it will soon want again (256 pages a trim tripled a trim's CPU), and an outage's backlog is gone
+# pages that it will soon want again (4 MiB a trim tripled a trim's CPU), and an outage's backlog is gone
 # in hours.
-VACUUM_PAGES = 16
+VACUUM_PAGES = 32
 
-INSERT_CHUNK = """
-    INSERT INTO chunks (id, timestamp_ms, final, at, sha256, identity, pcm) VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO NOTHING
+_INSERT_CHUNK = """
+    INSERT INTO chunks (id, timestamp_ms, final, at, length, sha256, identity, audio)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
 """
+_INSERT_AUDIO = """
+    INSERT INTO audio (no, timestamp_ms, final, at, sha256, identity, pcm, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+# id, timestamp_ms, final, at, sha256, identity, pcm
+Row = tuple[int, int, bool, int, bytes, bytes, Pcm]
 
 
 @attrs.frozen
@@ -67,12 +76,17 @@ def used_bytes(connection: apsw.Connection) -> int:
 
 
 def measure(connection: apsw.Connection) -> Space:
-    """Count everything, once at start. Reads every row's small columns, so it also finds damage there."""
-    # length() of a column takes the size from the row's header and leaves the audio unread.
-    rows, size, _ = connection.execute(
-        "SELECT count(*), coalesce(sum(length(pcm)), 0), max(length(sha256) + length(identity) + at) "
-        "FROM chunks"
+    """Count everything, once at start. Reads every row's small columns and finds the last audio, so it also
+    finds damage there. Raises `JournalDamaged` where a chunk names audio beyond the last: the next chunk
+    would get its number.
+    """
+    rows, size, _, named = connection.execute(
+        "SELECT count(*), coalesce(sum(length), 0), max(length(sha256) + length(identity) + at), "
+        "coalesce(max(audio), 0) FROM chunks"
     ).get
+    last = last_audio(connection)
+    if not isinstance(named, int) or named > last:
+        raise JournalDamaged(f"a chunk names audio {named}, and the last is {last}")
     return Space(rows=rows, bytes=size, used=used_bytes(connection))
 
 
@@ -88,29 +102,52 @@ def insert(connection: apsw.Connection, batch: Sequence[Append]) -> Inserted:
             numbers[entry.key] = _number(connection, entry.key)
         if entry.repeat:
             repeats[entry.key] = repeats.get(entry.key, 0) + 1
-    rows = size = asked = 0
-    for entry in batch:
-        if entry.repeat:
-            continue
-        c, no = entry.chunk, numbers[entry.key]
-        connection.execute(
-            INSERT_CHUNK,
-            (chunk_id(no, c.seq), c.timestamp_ms, c.final, entry.at, c.sha256, c.identity, c.pcm),
-        )
-        asked += 1
-        if connection.changes():
-            rows += 1
-            size += len(c.pcm)
+    asked: list[Row] = [
+        (chunk_id(numbers[e.key], c.seq), c.timestamp_ms, c.final, e.at, c.sha256, c.identity, c.pcm)
+        for e, c in ((entry, entry.chunk) for entry in batch if not entry.repeat)
+    ]
+    taken = store(connection, asked)
     if repeats:
         connection.executemany(
             "UPDATE streams SET duplicates = duplicates + ? WHERE no = ?",
             [(count, numbers[key]) for key, count in repeats.items()],
         )
     conflicts: frozenset[int] = frozenset()
-    if rows < asked:
+    if len(taken) < len(asked):
         # The ledger keeps repeats away from here, so this is a restart's leftover or a bug: look closely.
         conflicts = frozenset(_conflicts(connection, batch, numbers))
-    return Inserted(Space(rows, size, used_bytes(connection)), conflicts)
+    size = sum(len(pcm) for *_, pcm in taken)
+    return Inserted(Space(len(taken), size, used_bytes(connection)), conflicts)
+
+
+def store(connection: apsw.Connection, rows: Sequence[Row]) -> Sequence[Row]:
+    """Write chunks and their audio; answers those that were taken. One whose id is there stays as it is."""
+    # A chunk and its audio go together, so no chunk names a number above the last one's.
+    following = last_audio(connection) + 1
+    before = connection.total_changes()
+    connection.executemany(
+        _INSERT_CHUNK,
+        [
+            (id_, timestamp_ms, final, at, len(pcm), sha256, identity, no)
+            for no, (id_, timestamp_ms, final, at, sha256, identity, pcm) in enumerate(rows, following)
+        ],
+    )
+    numbered: Iterable[tuple[int, Row]] = enumerate(rows, following)
+    if connection.total_changes() - before < len(rows):
+        numbered = [(no, row) for no, row in numbered if _audio_of(connection, row[0]) == no]
+        rows = [row for _, row in numbered]
+    connection.executemany(_INSERT_AUDIO, [(no, *row[1:], row[0]) for no, row in numbered])
+    return rows
+
+
+def last_audio(connection: apsw.Connection) -> int:
+    """The highest number of audio that is here; 0 where there is none."""
+    return int(connection.execute("SELECT coalesce(max(no), 0) FROM audio").get)
+
+
+def _audio_of(connection: apsw.Connection, id_: int) -> int | None:
+    no: int | None = connection.execute("SELECT audio FROM chunks WHERE id = ?", (id_,)).get
+    return no
 
 
 def _number(connection: apsw.Connection, key: StreamKey) -> int:
@@ -199,8 +236,11 @@ def drop_session(connection: apsw.Connection, session_id: str) -> Space:
 def _delete_chunks(connection: apsw.Connection, first: int, last: int) -> tuple[int, int]:
     bounds = (first, last)
     rows, size = connection.execute(
-        "SELECT count(*), coalesce(sum(length(pcm)), 0) FROM chunks WHERE id BETWEEN ? AND ?", bounds
+        "SELECT count(*), coalesce(sum(length), 0) FROM chunks WHERE id BETWEEN ? AND ?", bounds
     ).get
+    connection.execute(
+        "DELETE FROM audio WHERE no IN (SELECT audio FROM chunks WHERE id BETWEEN ? AND ?)", bounds
+    )
     connection.execute("DELETE FROM chunks WHERE id BETWEEN ? AND ?", bounds)
     return rows, size
 
@@ -222,7 +262,7 @@ def streams(connection: apsw.Connection) -> list[JournalledStream]:
     """Every stream that has chunks, plans or counted duplicates."""
     found = connection.execute(
         "SELECT s.session_id, s.stream, s.duplicates, "
-        "count(c.id), coalesce(sum(length(c.pcm)), 0), min(c.at) "
+        "count(c.id), coalesce(sum(c.length), 0), min(c.at) "
         "FROM streams s LEFT JOIN chunks c ON c.id BETWEEN (s.no << 32) AND (s.no << 32 | 4294967295) "
         "GROUP BY s.no ORDER BY s.no"
     )
@@ -232,10 +272,8 @@ def streams(connection: apsw.Connection) -> list[JournalledStream]:
     ]
 
 
-_OF_STREAM = (
-    "FROM streams s JOIN chunks c ON c.id BETWEEN (s.no << 32 | ?) AND (s.no << 32 | ?) "
-    "WHERE s.session_id = ? AND s.stream = ? ORDER BY c.id"
-)
+_CHUNKS = "FROM streams s JOIN chunks c ON c.id BETWEEN (s.no << 32 | ?) AND (s.no << 32 | ?)"
+_OF_STREAM = "WHERE s.session_id = ? AND s.stream = ? ORDER BY c.id"
 
 
 def rows(
@@ -243,8 +281,8 @@ def rows(
 ) -> list[JournalRow]:
     """Rows of `first..last`, ascending, at most `limit`, their audio unread."""
     found = connection.execute(
-        "SELECT c.id & 4294967295, c.timestamp_ms, c.final, length(c.pcm), c.sha256, c.identity, c.at "
-        f"{_OF_STREAM} LIMIT ?",
+        "SELECT c.id & 4294967295, c.timestamp_ms, c.final, c.length, c.sha256, c.identity, c.at "
+        f"{_CHUNKS} {_OF_STREAM} LIMIT ?",
         (first, LAST_SEQ if last is None else last, key.session_id, key.stream, limit),
     )
     return [JournalRow(seq, ts, bool(final), *rest) for seq, ts, final, *rest in found]
@@ -254,13 +292,19 @@ def read(connection: apsw.Connection, key: StreamKey, first: int, last: int) -> 
     """The PCM of those of `first..last` that are here, ascending, each checked against its sha256."""
     found: list[tuple[int, bytes]] = []
     for seq, sha256, pcm in connection.execute(
-        f"SELECT c.id & 4294967295, c.sha256, c.pcm {_OF_STREAM}",
+        "SELECT c.id & 4294967295, c.sha256, a.pcm "
+        f"{_CHUNKS} LEFT JOIN audio a ON a.no = c.audio {_OF_STREAM}",
         (first, last, key.session_id, key.stream),
     ):
-        if hashlib.sha256(pcm).digest() != sha256:
+        if not is_whole(pcm, sha256):
             raise JournalDamaged(f"chunk {seq} of {key} in {connection.filename} does not match its sha256")
         found.append((seq, pcm))
     return found
+
+
+def is_whole(pcm: object, sha256: object) -> bool:
+    """Whether audio that was read is there and is the one that was written."""
+    return isinstance(pcm, bytes) and hashlib.sha256(pcm).digest() == sha256
 
 
 def plans(connection: apsw.Connection, key: StreamKey) -> list[ObjectPlan]:

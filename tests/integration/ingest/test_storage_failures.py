@@ -325,7 +325,7 @@ async def test_a_second_that_rotted_in_the_journal_does_not_close_its_session_to
         await session.feed(second(1), seq=1)
     async with open_node(backend=backend, drain_timeout=0.05) as edge:
         journal = edge.parts.journal
-        await journal._writer.transact(lambda c: c.execute("UPDATE chunks SET pcm = zeroblob(32000)").get)
+        await journal._writer.transact(lambda c: c.execute("UPDATE audio SET pcm = zeroblob(32000)").get)
         async with edge.session("s") as session:
             await session.feed(second(2), seq=2)
             assert session.status().received_chunks == 2

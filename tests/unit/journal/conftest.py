@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import trio
 
 from interview_edge.core.models import Chunk, StreamKey
 from interview_edge.core.pcm import identify
-from interview_edge.journal import Append, Journal, open_journal
+from interview_edge.journal import Append, Journal, open_journal, tables
+from interview_edge.sqlite import configure, in_transaction
 
 _numbers = itertools.count()
 
@@ -92,6 +94,40 @@ class Feeder:
         return dict(await self.journal.read(self.key, 1, 1_000))
 
 
+class OldJournal:
+    """A journal file of the first layout, written by its own SQL: one table, the audio in the chunk's row."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = apsw.Connection(str(path))
+        configure(self._connection, page_size=16_384, incremental_vacuum=True)
+        schema = files("interview_edge.journal") / "migrations" / "0001_journal.sql"
+        self._connection.execute(schema.read_text("utf-8"))
+        self._connection.pragma("user_version", 1)
+
+    def add(self, no: int, key: StreamKey, chunks: Iterable[Chunk], *, duplicates: int) -> None:
+        """A stream with its chunks and a plan for each ten of them."""
+
+        def write(connection: apsw.Connection) -> None:
+            connection.execute(
+                "INSERT INTO streams VALUES (?, ?, ?, ?)", (no, key.session_id, key.stream, duplicates)
+            )
+            for c in chunks:
+                connection.execute(
+                    "INSERT INTO chunks VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (tables.chunk_id(no, c.seq), c.timestamp_ms, c.final, 5, c.sha256, c.identity, c.pcm),
+                )
+                if c.seq % 10 == 1:
+                    connection.execute(
+                        "INSERT INTO plans VALUES (?, ?, ?, 'segments', 'wav', ?, ?)",
+                        (no, c.seq, c.seq + 9, f"k{c.seq}", b"s" * 32),
+                    )
+
+        in_transaction(self._connection, write)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
 OpenJournal = Callable[..., AbstractAsyncContextManager[Journal]]
 
 
@@ -114,6 +150,11 @@ def open_at(tmp_path: Path) -> OpenJournal:
 @pytest.fixture
 def feeder() -> type[Feeder]:
     return Feeder
+
+
+@pytest.fixture
+def old_journal() -> type[OldJournal]:
+    return OldJournal
 
 
 @pytest.fixture

@@ -150,6 +150,8 @@ async def test_the_same_chunk_twice_is_one_and_another_at_its_seq_a_conflict(
         assert new == (3, None)
         assert await feed.stored() == {seq: feed.chunk(seq).pcm for seq in (1, 2, 3)}
         assert (journal.stats.rows, journal.stats.bytes) == (3, 96_000)
+        audio = await journal._reader.run(lambda c: c.execute("SELECT id & 0xffffffff FROM audio").fetchall())
+        assert sorted(audio) == [(1,), (2,), (3,)]  # the two that weren't taken left none behind
 
 
 async def test_closing_commits_what_is_queued(open_at: Any, feeder: Any) -> None:

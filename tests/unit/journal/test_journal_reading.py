@@ -111,7 +111,7 @@ async def test_free_pages_go_back_to_the_file_system_in_steps(
     open_at: Any, feeder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "VACUUM_ABOVE", 100_000)
-    monkeypatch.setattr(tables, "VACUUM_PAGES", 10)
+    monkeypatch.setattr(tables, "VACUUM_PAGES", 20)
     async with open_at() as journal:
         feed = feeder(journal)
         feed.append(*range(1, 101))
@@ -131,8 +131,22 @@ async def test_audio_that_changed_on_disk_is_never_handed_out(
         feed.append(1, 2)
         await feed.until_settled(2)
         other = apsw.Connection(str(tmp_path / "journal.db"))
-        other.execute("UPDATE chunks SET pcm = zeroblob(32000) WHERE id & 0xffffffff = 2")
+        other.execute("UPDATE audio SET pcm = zeroblob(32000) WHERE id & 0xffffffff = 2")
         other.close()
         assert [seq for seq, _ in await journal.read(feed.key, 1, 1)] == [1]
         with pytest.raises(JournalDamaged, match="chunk 2"):
+            await journal.read(feed.key, 1, 2)
+
+
+async def test_a_chunk_whose_audio_is_gone_is_never_passed_over(
+    open_at: Any, feeder: Any, tmp_path: Path
+) -> None:
+    async with open_at() as journal:
+        feed = feeder(journal)
+        feed.append(1, 2)
+        await feed.until_settled(2)
+        other = apsw.Connection(str(tmp_path / "journal.db"))
+        other.execute("DELETE FROM audio WHERE id & 0xffffffff = 1")
+        other.close()
+        with pytest.raises(JournalDamaged, match="chunk 1"):
             await journal.read(feed.key, 1, 2)
