@@ -32,8 +32,8 @@ async def test_what_lies_free_between_blocks_in_use_goes_back_to_the_system() ->
     kept, freed = [], []
     for _ in range(1_000):
         freed.append(b"a" * BLOCK)
-        # Pins the heap, so that glibc alone gives nothing back. As large as the others: a small one would find
-        # a place in the holes that earlier tests left.
+        # Pins the heap, so that glibc alone gives nothing back. As large as the others: a small one would
+        # find a place in the holes that earlier tests left.
         kept.append(b"b" * BLOCK)
     freed.clear()
     holding = resident_bytes()
