@@ -56,6 +56,7 @@ class Listening:
         self._resumed = dict(positions)
         self._ears: dict[str, Ear] = {}
         self._events: list[NewEvent] = []
+        self._commit_at: float | None = None  # when the events that wait are to be committed
         self._hearing = trio.Lock()
         self._in_doubt = False
         self.failures = 0
@@ -80,7 +81,7 @@ class Listening:
         while True:
             try:
                 await self._hear_all(pending)
-                if self._events:  # they wait for the catalog, whose return wakes nobody
+                if len(self._events) >= MAX_UNCOMMITTED:  # the catalog fails, and its return wakes nobody
                     await trio.sleep(self._parts.settings.retry_initial)
                     pending = set(self._session.streams)
                     continue
@@ -108,10 +109,15 @@ class Listening:
             self._hearing.release()
 
     async def _next_wakes(self) -> set[str]:
-        """The streams that were woken; those with a gap, once they have waited for it long enough."""
-        gaps = [ear.gap_since for ear in self._ears.values() if ear.gap_since is not None]
-        if gaps:
-            with trio.move_on_at(min(gaps) + self._parts.settings.vad_gap_wait) as waited:
+        """The streams that were woken; or, once events are to be committed or a gap was waited for long
+        enough, those with a gap.
+        """
+        wait = self._parts.settings.vad_gap_wait
+        deadlines = [ear.gap_since + wait for ear in self._ears.values() if ear.gap_since is not None]
+        if self._commit_at is not None:
+            deadlines.append(self._commit_at)
+        if deadlines:
+            with trio.move_on_at(min(deadlines)) as waited:
                 await self._wakened.receive()
             if waited.cancelled_caught:
                 return {name for name, ear in self._ears.items() if ear.gap_since is not None}
@@ -224,12 +230,16 @@ class Listening:
             self._events += [speech_event(name, event, at) for event in found]
 
     async def _commit_if_due(self) -> None:
+        """All sessions' commits of one interval meet in one group commit, instead of an fsync each; hearing
+        goes on until then.
+        """
         if self._events:
-            # All sessions' commits of one interval meet in one group commit, instead of an fsync each.
-            interval = self._parts.settings.event_flush_interval
-            if interval:
-                await trio.sleep_until(math.ceil(trio.current_time() / interval) * interval)
-            await self._commit()
+            now = trio.current_time()
+            if self._commit_at is None:
+                interval = self._parts.settings.event_flush_interval
+                self._commit_at = math.ceil(now / interval) * interval if interval else now
+            if now >= self._commit_at or len(self._events) >= MAX_UNCOMMITTED:
+                await self._commit()
         elif any(ear.uncommitted_seconds >= COMMIT_EVERY_SECONDS for ear in self._ears.values()):
             await self._commit()
 
@@ -250,11 +260,13 @@ class Listening:
             )
         except CatalogUnavailable as error:
             self._in_doubt = False
+            self._commit_at = trio.current_time() + self._parts.settings.retry_initial
             log.warning("speech events wait for the catalog", session_id=session_id, error=str(error))
             return False
         except SessionIsDeleted:
             committed = []
         self._in_doubt = False
+        self._commit_at = None
         del self._events[:count]
         for name, seconds in heard.items():
             self._ears[name].uncommitted_seconds -= seconds
@@ -273,6 +285,7 @@ class Listening:
         except SessionIsDeleted:
             return  # its end is near, and nothing more of it is kept
         self._events.clear()
+        self._commit_at = None
         self._ears.clear()
         self._resumed = {name: stream.vad for name, stream in record.streams.items() if stream.vad}
         missed = await self._parts.catalog.events(

@@ -18,7 +18,7 @@ from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEvent
 from interview_edge.sessions.hearing_turns import SECONDS_A_ROUND
 from interview_edge.speech.pipeline import StreamVad
-from nodes import Gate, OpenNode, connect, nodes_in, second
+from nodes import PATIENCE, Gate, OpenNode, connect, nodes_in, second
 
 SILENCE = bytes(CHUNK_BYTES)
 
@@ -169,6 +169,25 @@ async def test_a_pipeline_that_fell_behind_its_window_hears_everything(
         await client.send_json(type="finalize")
         assert (await client.answer())["type"] == "finalized"
         assert told(await all_events(edge, "s")) == expected(seconds)
+
+
+async def test_hearing_goes_on_while_events_wait_for_their_commit(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    """Else a burst of two minutes leaves the window before it is heard, and is read back from the disk."""
+    async with open_node(event_flush_interval=60.0) as edge, connect(edge, "s") as client:
+        for seq, pcm in enumerate(speech, start=1):
+            await client.send_chunk(seq, pcm)
+            await client.answer()
+        session = edge.registry.live("s")
+        assert session is not None
+        with trio.fail_after(PATIENCE):
+            while session.vad_positions()["mixed"].sample < (len(speech) - 1) * SAMPLE_RATE:
+                await trio.lowlevel.checkpoint()
+        assert await all_events(edge, "s") == []
+        await client.send_json(type="finalize")
+        assert (await client.answer())["type"] == "finalized"
+        assert told(await all_events(edge, "s")) == expected(speech)
 
 
 async def test_a_finalize_that_is_cut_off_at_its_commit_doubles_no_event(
