@@ -2,8 +2,7 @@
 
 `python -m benchmarks.echo same` sends each frame back; `short` answers each with a text of an ack's size,
 which is less work for it and so the harder comparison; `decoding` gets at the audio first, as whoever wants
-to do
-anything with it must (json and base64 of the standard library), and answers like `short`.
+to do anything with it must (json and base64 of the standard library), and then sends the frame back.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def build_app(answer: str) -> QuartTrio:
             frame = await websocket.receive()
             if answer == "decoding":
                 decode(frame)
-            await websocket.send(frame if answer == "same" else SHORT)
+            await websocket.send(SHORT if answer == "short" else frame)
 
     return app
 

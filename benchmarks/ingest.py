@@ -87,7 +87,7 @@ def _compare(
                 server=stack.enter_context(open_echo("short")), answers=ShortAnswers()
             ),
             "echo that decodes": Contestant(
-                server=stack.enter_context(open_echo("decoding")), answers=ShortAnswers()
+                server=stack.enter_context(open_echo("decoding")), answers=Echoes()
             ),
         }
         found: dict[str, list[Measured]] = {name: [] for name in contestants}
