@@ -12,7 +12,7 @@ from interview_edge.backends import open_backend
 from interview_edge.backends.protocol import ObjectNotFound, StorageBackend
 from interview_edge.catalog import open_catalog
 from interview_edge.catalog.protocol import Catalog
-from interview_edge.client import EdgeHttp, EdgeRequestError
+from interview_edge.client import EdgeHttp, EdgeRequestError, EdgeUnreachable
 from interview_edge.core.keys import result_key
 from interview_edge.core.ledger import Ledger
 from interview_edge.core.models import Extent
@@ -45,7 +45,7 @@ async def check_everything(
                     answer = await edge.finalize(session_id)
                     result = await edge.result(session_id)
                     assert result["complete"] is answer["complete"]
-            except EdgeRequestError as error:
+            except (EdgeRequestError, EdgeUnreachable) as error:  # refused, or an answer cut off midway
                 raise LostAudio("the server can't read or finalize what it acked") from error
             assert await server.terminate() == 0
     data = Settings(data_dir=folder / "data")

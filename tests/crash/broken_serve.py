@@ -36,16 +36,22 @@ def ack_first() -> None:
 
 
 def put_later() -> None:
-    """The backend confirms a put before the object is there."""
-    LocalBackend.put = _answer_first(LocalBackend.put, True)  # type: ignore[method-assign]
+    """The backend confirms chunks before they are there."""
+    LocalBackend.put_group = _answer_first(  # type: ignore[method-assign]
+        LocalBackend.put_group, lambda _, puts: [True] * len(puts)
+    )
 
 
 def catalog_later() -> None:
     """The catalog confirms an upload before its transaction, so that the journal is trimmed first."""
-    SqliteCatalog.record_stored = _answer_first(SqliteCatalog.record_stored, ())  # type: ignore[method-assign]
+    SqliteCatalog.record_stored = _answer_first(  # type: ignore[method-assign]
+        SqliteCatalog.record_stored, lambda *_: ()
+    )
 
 
-def _answer_first(work: Callable[..., Awaitable[Any]], answer: Any) -> Callable[..., Awaitable[Any]]:
+def _answer_first(
+    work: Callable[..., Awaitable[Any]], answer: Callable[..., Any]
+) -> Callable[..., Awaitable[Any]]:
     async def answered(*args: Any, **kwargs: Any) -> Any:
         async def do_later() -> None:
             await trio.sleep(TOO_EARLY)
@@ -53,7 +59,7 @@ def _answer_first(work: Callable[..., Awaitable[Any]], answer: Any) -> Callable[
 
         trio.lowlevel.spawn_system_task(do_later)
         await trio.lowlevel.checkpoint()
-        return answer
+        return answer(*args, **kwargs)
 
     return answered
 

@@ -21,7 +21,7 @@ import trio
 
 from crash import broken_serve
 from crash.at_rest import check_everything
-from crash.workload import LostAudio, Sender, Workload, audio, loss_alone
+from crash.workload import LostAudio, Sender, StorageComplaint, Workload, audio, loss_alone
 from interview_edge.client import open_ingest
 from interview_edge.client.link import Persistence
 from interview_edge.core.models import StreamKey
@@ -151,4 +151,8 @@ async def test_a_broken_order_of_commits_is_found(tmp_path: Path, fault: str) ->
         except LostAudio as lost:
             print(f"round {number}: {lost}")
             return
+        except (
+            StorageComplaint
+        ):  # confirmed too early, it was read too early: no loss yet
+            continue
     pytest.fail(f"eight kills of a server with {fault!r} went unnoticed: the checker is blind")

@@ -17,7 +17,7 @@ from interview_edge.client.urls import ingest_url
 from interview_edge.core.models import StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.ranges import Ranges
-from interview_edge.errors import CHUNK_CONFLICT, FINALIZE_TIMEOUT, RESOLVE_BUSY
+from interview_edge.errors import CHUNK_CONFLICT, FINALIZE_TIMEOUT, RESOLVE_BUSY, STORAGE_UNAVAILABLE
 from interview_edge.wire import chunk_dialect
 from interview_edge.wire.frames import Ack, ChunkFrame, ErrorFrame, Finalize, Hello, Ready
 
@@ -31,13 +31,17 @@ class LostAudio(AssertionError):
     """The server doesn't hold what it acknowledged, or holds what nobody sent: the promise is broken."""
 
 
+class StorageComplaint(AssertionError):
+    """The server said that its storage is unavailable, where nothing was wrong with that."""
+
+
 @contextmanager
 def loss_alone() -> Iterator[None]:
     """Of several errors in nurseries, the loss is what counts: the connections that it took down aren't."""
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group.subgroup(LostAudio) or group
+        error: BaseException = group.subgroup(LostAudio) or group.subgroup(StorageComplaint) or group
         while isinstance(error, BaseExceptionGroup) and error is not group:
             error = error.exceptions[0]
         raise error from None
@@ -170,6 +174,8 @@ class Sender:
     def _refuse(self, error: ErrorFrame) -> None:
         if error.code in BENIGN:
             return
+        if error.code == STORAGE_UNAVAILABLE.code:
+            raise StorageComplaint(error)
         assert error.code == CHUNK_CONFLICT.code, error
         seq, other = self._awaited.popleft()
         assert (seq, other) == (error.seq, True), error
