@@ -151,8 +151,6 @@ async def test_a_broken_order_of_commits_is_found(tmp_path: Path, fault: str) ->
         except LostAudio as lost:
             print(f"round {number}: {lost}")
             return
-        except (
-            StorageComplaint
-        ):  # confirmed too early, it was read too early: no loss yet
+        except StorageComplaint:  # confirmed too early, it was read too early: no loss yet
             continue
     pytest.fail(f"eight kills of a server with {fault!r} went unnoticed: the checker is blind")

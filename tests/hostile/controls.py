@@ -77,9 +77,10 @@ class Controls:
         )
 
     @asynccontextmanager
-    async def unharmed(self, *, growth: int) -> AsyncIterator[None]:
-        """Whatever the block does: memory grows by less than `growth` bytes while it does it; after it tasks,
-        sockets, sessions and descriptors are what they were, an honest client is served, no fault is logged.
+    async def unharmed(self, *, growth: int, aftermath: float = AFTERMATH) -> AsyncIterator[None]:
+        """Whatever the block does: memory grows by less than `growth` bytes while it does it; within
+        `aftermath` seconds tasks, sockets, sessions and descriptors are what they were, an honest client is
+        served, no fault is logged.
         """
         await self.serve_an_honest_client()  # what is loaded with the first client isn't the attack's
         before = await self._settled(await self.look())
@@ -87,7 +88,7 @@ class Controls:
             nursery.start_soon(self._watch_memory, before.resident, growth)
             yield
             nursery.cancel_scope.cancel()
-        await self._settled(before)
+        await self._settled(before, aftermath)
         await self.serve_an_honest_client()
         assert "Traceback" not in await trio.Path(self.server.log).read_text()
 
@@ -101,20 +102,21 @@ class Controls:
         finally:
             print(f"memory grew by {most / MEGABYTE:.0f} MB at most")
 
-    async def _settled(self, before: Holdings) -> Holdings:
+    async def _settled(self, before: Holdings, within: float = AFTERMATH) -> Holdings:
         """Wait until no socket, session or backlog is left, and no more tasks and descriptors than before."""
         return await self.wait_for(
             lambda now: (
                 not (now.sockets or now.sessions or now.journalled)
                 and now.tasks <= before.tasks
                 and now.descriptors <= before.descriptors
-            )
+            ),
+            within,
         )
 
-    async def wait_for(self, reached: Callable[[Holdings], bool]) -> Holdings:
-        """Look until it is `reached`; AssertionError with what stands instead after AFTERMATH."""
+    async def wait_for(self, reached: Callable[[Holdings], bool], within: float = AFTERMATH) -> Holdings:
+        """Look until it is `reached`; AssertionError with what stands instead after `within` seconds."""
         now = await self.look()
-        deadline = trio.current_time() + AFTERMATH
+        deadline = trio.current_time() + within
         while not reached(now):
             assert trio.current_time() < deadline, f"still {now}"
             await trio.sleep(0.05)

@@ -12,7 +12,7 @@ import trio
 
 from crash.at_rest import check_everything
 from crash.workload import Sender, audio
-from hostile.controls import MEGABYTE, Controls, controlled
+from hostile.controls import AFTERMATH, MEGABYTE, Controls, controlled
 from interview_edge.client import open_ingest
 from interview_edge.core.models import StreamKey
 
@@ -36,7 +36,12 @@ async def stream(url: str, sender: Sender, speed: float, seconds: float) -> None
 async def outlast(controls: Controls, outage: float, speed: float) -> list[Sender]:
     """Twenty sessions before, during and after an outage; what they sent, all of it acked."""
     senders = [Sender(StreamKey(f"call{n}"), Random(n)) for n in range(SESSIONS)]
-    async with controls.unharmed(growth=WINDOWS + OVERHEAD), trio.open_nursery() as nursery:
+    # Whatever came in meanwhile has to go to the store: as long again, on a busy machine.
+    patience = AFTERMATH + outage
+    async with (
+        controls.unharmed(growth=WINDOWS + OVERHEAD, aftermath=patience),
+        trio.open_nursery() as nursery,
+    ):
         for sender in senders:
             nursery.start_soon(stream, controls.url, sender, speed, outage + 2)
         await trio.sleep(1)
