@@ -25,6 +25,8 @@ import attrs
 import structlog
 import trio
 
+from interview_edge.access.authenticator import Authenticator
+from interview_edge.access.keyring import KeyRing
 from interview_edge.archive.archive import Archive
 from interview_edge.archive.deletion import resume_deletions
 from interview_edge.archive.policy import ArchivePolicy
@@ -64,6 +66,7 @@ class Edge:
     parts: NodeParts
     registry: Registry
     sockets: OpenSockets
+    ring: KeyRing
     asgi_app: Callable[..., Any]
 
     @asynccontextmanager
@@ -134,8 +137,11 @@ async def open_edge(
             on_recover=lambda: log.info("the journal commits again"),
         )
         sockets = OpenSockets()
-        app = build_asgi_app(WebContext(parts, registry, sockets, version("interview-edge")))
-        edge = Edge(settings, parts, registry, sockets, app)
+        ring = KeyRing(catalog.access, interval=settings.key_poll_interval, now_ms=wall_ms)
+        await ring.load()
+        authenticator = Authenticator(ring, takes_jwt=settings.takes_jwt)
+        app = build_asgi_app(WebContext(parts, registry, sockets, authenticator, version("interview-edge")))
+        edge = Edge(settings, parts, registry, sockets, ring, app)
         async with _tasks(edge):
             yield edge
 
@@ -169,6 +175,7 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         await nursery.start(edge.parts.archive.run)
         await nursery.start(edge.registry.run)
         nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
+        nursery.start_soon(edge.ring.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
         try:

@@ -33,7 +33,9 @@ class ErrorKind:
 
 
 class EdgeError(Exception):
-    """An error of a known kind. `detail` defaults to the kind's; `fields` go into the answer's body."""
+    """An error of a known kind. `detail` defaults to the kind's; `fields` go into the answer's body,
+    `headers` (lower-case names) beside it, and `Retry-After` where `retry_after` (seconds) is given.
+    """
 
     def __init__(
         self,
@@ -41,11 +43,13 @@ class EdgeError(Exception):
         detail: str | None = None,
         *,
         fields: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         retry_after: float | None = None,
     ) -> None:
         self.kind = kind
         self.detail = kind.detail if detail is None else detail
         self.fields: Mapping[str, Any] = {} if fields is None else fields
+        self.headers: Mapping[str, str] = {} if headers is None else headers
         self.retry_after = retry_after
         super().__init__(f"{kind.code}: {self.detail}")
 
@@ -106,7 +110,6 @@ SLOW_READER = _kind("slow_reader", "the peer does not read what it is sent", 408
 SILENT_PEER = _kind("silent_peer", "no frame and no pong for too long", 408, 1001, Fault.CLIENT)
 DRAINING = _kind("draining", "the server is shutting down; reconnect", 503, 1012, Fault.SERVER)
 INTERNAL = _kind("internal", "internal error", 500, 1011, Fault.SERVER)
-AUTH_REQUIRED = _kind("auth_required", "authentication required", 401, 4401, Fault.CLIENT)
 SESSION_DELETED = _kind("session_deleted", "the session was deleted", 410, 4410, Fault.CLIENT)
 SESSION_LIVE = _kind("session_live", "the session has an open socket", 409, None, Fault.CLIENT)
 SESSION_LIMIT = _kind("session_limit", "too many live sessions on this node", 503, 1013, Fault.SERVER)
@@ -172,5 +175,53 @@ INFERENCE_NOT_JSON = _kind(
 INFERENCE_SHAPE = _kind(
     "inference_shape", "inference backend returned an answer of the wrong shape", 502, None, Fault.UPSTREAM
 )
+
+# Who may do what, and how much (contract gateway.md, Auth). Why a credential is refused is never said.
+MISSING_AUTH = _kind("missing_auth", "Authentication required", 401, 4401, Fault.CLIENT)
+INVALID_KEY = _kind("invalid_key", "Authentication required", 401, 4401, Fault.CLIENT)
+INVALID_TICKET = _kind(
+    "invalid_ticket", "the ticket is unknown, used or expired; ask for a new one", 401, 4401, Fault.CLIENT
+)
+AUTH_TIMEOUT = _kind(
+    "auth_timeout", "the first frame with the credential did not come in time", 401, 4401, Fault.CLIENT
+)
+INSUFFICIENT_SCOPE = _kind("insufficient_scope", "this needs the scope {scope}", 403, 4403, Fault.CLIENT)
+CSRF_REFUSED = _kind(
+    "csrf_refused",
+    "a request with the session cookie must come from this site, with the x-csrf-token of GET /auth/me",
+    403,
+    4403,
+    Fault.CLIENT,
+)
+ORIGIN_REFUSED = _kind(
+    "origin_refused", "this Origin is not in cors_origins (EDGE_CORS_ORIGINS)", 403, 4403, Fault.CLIENT
+)
+LOCAL_ONLY = _kind(
+    "local_only",
+    "no API key exists yet, so only clients of this machine are served: interview-edge keys create",
+    403,
+    4403,
+    Fault.CLIENT,
+)
+RATE_LIMITED = _kind("rate_limited", "too many requests; retry later", 429, 1013, Fault.CLIENT)
+QUOTA_EXCEEDED = _kind("quota_exceeded", "the day's quota of {what} is used up", 429, 1013, Fault.CLIENT)
+TOO_MANY_SOCKETS = _kind("too_many_sockets", "too many open sockets of this client", 429, 1013, Fault.CLIENT)
+KEY_NOT_FOUND = _kind("key_not_found", "key not found", 404, None, Fault.CLIENT)
+
+# Other people's models (contract gateway.md, Realtime token).
+SERVICE_UNAVAILABLE = _kind("service_unavailable", "this service does not run here", 503, None, Fault.SERVER)
+PROVIDER_UNSET = _kind("provider_unset", "no provider is configured: set {setting}", 503, None, Fault.SERVER)
+MODEL_NOT_ALLOWED = _kind("model_not_allowed", "this model is not allowed", 400, None, Fault.CLIENT)
+INVALID_SDP = _kind("invalid_sdp", "the body must be an SDP offer (application/sdp)", 400, None, Fault.CLIENT)
+PROVIDER_FAILED = _kind(
+    "provider_failed", "the provider did not answer as it should", 502, None, Fault.UPSTREAM
+)
+PROVIDER_REFUSED = _kind(
+    "provider_refused", "the provider refused the server's request", 502, None, Fault.UPSTREAM
+)
+PROVIDER_BUSY = _kind(
+    "provider_busy", "the provider is over its rate limit; retry later", 429, None, Fault.UPSTREAM
+)
+PROVIDER_TIMEOUT = _kind("provider_timeout", "the provider did not answer in time", 504, None, Fault.UPSTREAM)
 
 ERRORS: Mapping[str, ErrorKind] = _table

@@ -6,6 +6,7 @@ Durations are seconds unless the name ends in `_ms` or `_days`; sizes are bytes 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,32 @@ def _matching(rule: str, holds: Callable[[Any], bool]) -> Callable[[Any, attrs.A
             raise SettingsError(f"{attribute.name} ({variable(attribute)}) must be {rule}")
 
     return check
+
+
+def _each(rule: str, holds: Callable[[str], bool]) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """A validator of a list: `holds(item)` for each; `rule` says it in words."""
+
+    def check(_: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        for item in value:
+            if not holds(item):
+                raise SettingsError(
+                    f"{attribute.name} ({variable(attribute)}) must hold {rule}, got {item!r}"
+                )
+
+    return check
+
+
+def _is_network(value: str) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_origin(value: str) -> bool:
+    parts = urlsplit(value)
+    return _is_http_url(value) and f"{parts.scheme}://{parts.netloc}" == value and value == value.lower()
 
 
 def _is_http_url(value: str) -> bool:
@@ -155,6 +182,75 @@ class Settings:
     max_resolves_waiting: int = attrs.field(default=16, validator=_between(1, 1024))
     idempotency_hours: float = attrs.field(default=24, validator=_between(0.001, 8760))
 
+    # -- who may do what (contract gateway.md, Auth)
+    insecure: bool = False  # whoever reaches the port may do everything
+    key_poll_interval: float = attrs.field(default=2.0, validator=_between(0.01, 5))
+    ticket_seconds: float = attrs.field(default=60.0, validator=_between(1, 3600))
+    auth_timeout: float = attrs.field(default=5.0, validator=_between(0.001, 60))
+    login_hours: float = attrs.field(default=12.0, validator=_between(0.001, 720))
+    jwt_secret: str | None = attrs.field(
+        default=None,
+        repr=False,
+        # RFC 7518, 3.2: a key as long as the hash's output, at least.
+        validator=_matching("at least 32 bytes", lambda secret: len(secret.encode()) >= 32),
+        metadata={"secret": True},
+    )
+    jwt_jwks_url: str | None = attrs.field(
+        default=None, validator=_matching("http://host or https://host", _is_http_url)
+    )
+    jwt_audience: str | None = None
+    jwt_issuer: str | None = None
+    public_metrics: bool = False  # /metrics and the whole of /health without a key
+
+    # -- how much
+    key_rate: float = attrs.field(default=100.0, validator=_between(0, 10**6))  # a second; 0: no limit
+    key_burst: int = attrs.field(default=500, validator=_between(1, 10**6))
+    ip_rate: float = attrs.field(default=100.0, validator=_between(0, 10**6))
+    ip_burst: int = attrs.field(default=1000, validator=_between(1, 10**6))
+    max_failed_auth: int = attrs.field(default=30, validator=_between(1, 10**6))  # a minute and client
+    max_sockets_per_key: int = attrs.field(default=1000, validator=_between(1, 10**6))
+    max_sockets_per_ip: int = attrs.field(default=1000, validator=_between(1, 10**6))
+    quota_audio_seconds: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_between(0, 10**12))
+    )
+    quota_stored_bytes: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_between(0, 10**18))
+    )
+
+    # -- in front of it
+    trusted_proxies: tuple[str, ...] = attrs.field(
+        default=(), validator=_each("addresses or networks, as 10.0.0.0/8", _is_network)
+    )
+    cors_origins: tuple[str, ...] = attrs.field(
+        default=(), validator=_each("origins, as https://console.example.com", _is_origin)
+    )
+
+    # -- other people's models (contract gateway.md, Realtime token)
+    services: tuple[str, ...] = attrs.field(
+        default=("ingest", "auth", "realtime"),
+        validator=_each("ingest, auth or realtime", lambda name: name in ("ingest", "auth", "realtime")),
+    )
+    openai_base_url: str = attrs.field(
+        default="https://api.openai.com",
+        validator=_matching("http://host or https://host", _is_http_url),
+        metadata=_env("OPENAI_BASE_URL"),
+    )
+    openai_api_key: str | None = attrs.field(
+        default=None,
+        repr=False,
+        validator=_matching("visible ASCII", lambda key: key.isascii() and key.isprintable()),
+        metadata={"env": "OPENAI_API_KEY", "secret": True},
+    )
+    # Keys the HMAC that stands for a user towards the provider; default: openai_api_key.
+    safety_identifier_key: str | None = attrs.field(default=None, repr=False, metadata={"secret": True})
+    realtime_models: tuple[str, ...] = ("gpt-realtime", "gpt-realtime-mini")  # the first is the default
+    realtime_voice: str = "marin"
+    realtime_instructions: str | None = None
+    realtime_ttl: int = attrs.field(default=60, validator=_between(10, 7200))
+    realtime_mints_a_day: int = attrs.field(default=200, validator=_between(0, 10**6))
+    realtime_timeout: float = attrs.field(default=15.0, validator=_between(0.001, 600))
+    realtime_root_alias: bool = False
+
     # -- logs
     log_format: str = attrs.field(default="auto", validator=attrs.validators.in_(("auto", "json", "console")))
     log_level: str = attrs.field(
@@ -173,6 +269,13 @@ class Settings:
                 f"max_memory_mb (AUDIO_STORAGE_MAX_MEMORY_MB) must hold one window of "
                 f"{self.window_bytes} bytes, got {self.max_memory_mb:g} MB"
             )
+        if self.jwt_secret is not None and self.jwt_jwks_url is not None:
+            raise SettingsError("jwt_secret (EDGE_JWT_SECRET) and jwt_jwks_url (EDGE_JWT_JWKS_URL): set one")
+        if self.takes_jwt and (self.jwt_audience is None or self.jwt_issuer is None):
+            raise SettingsError(
+                "jwt_audience (EDGE_JWT_AUDIENCE) and jwt_issuer (EDGE_JWT_ISSUER) must be set where JWTs "
+                "are taken: a token made for another service would open this one"
+            )
         if self.ack is AckLevel.BACKEND and self.layout is Layout.SEGMENTS:
             raise SettingsError(
                 "ack (EDGE_ACK) 'backend' puts each chunk at once, so layout (EDGE_LAYOUT) must be 'chunks'"
@@ -181,6 +284,10 @@ class Settings:
             raise SettingsError(
                 "ack (EDGE_ACK) 'backend' promises what storage (EDGE_STORAGE) memory:// can't keep"
             )
+
+    @property
+    def takes_jwt(self) -> bool:
+        return self.jwt_secret is not None or self.jwt_jwks_url is not None
 
     @property
     def storage_url(self) -> str:

@@ -22,7 +22,9 @@ def test_each_setting_is_described(attribute: attrs.Attribute[object]) -> None:
     assert attribute.name in ROWS
     default, meaning = ROWS[attribute.name]
     value = getattr(attribute.default, "value", attribute.default)
-    if value is not None:
+    if isinstance(value, tuple):
+        assert default == (", ".join(value) or "none")
+    elif value is not None:
         assert default == (str(value).lower() if isinstance(value, bool) else str(value))
     if not variable(attribute).startswith("EDGE_"):
         assert f"`{variable(attribute)}`" in meaning

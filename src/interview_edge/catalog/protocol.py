@@ -16,7 +16,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
+from interview_edge.catalog.access import AccessRecords
 from interview_edge.core.models import (
+    TRUSTED,
+    Caller,
     Event,
     Extent,
     LedgerSnapshot,
@@ -35,6 +38,10 @@ class SessionIsDeleted(Exception):
     """The session has a tombstone: no write may bring it back."""
 
 
+class SessionOfAnother(Exception):
+    """The session is somebody else's: to this caller it isn't there."""
+
+
 @attrs.frozen
 class StreamRecord:
     """What the catalog knows of one stream."""
@@ -48,6 +55,7 @@ class SessionRecord:
     """What the catalog knows of one session. Times are epoch ms."""
 
     session_id: str
+    owner: str
     epoch: int
     created_at: int
     updated_at: int
@@ -77,6 +85,7 @@ class SessionSummary:
     """One row of `GET /v1/sessions`."""
 
     session_id: str
+    owner: str
     created_at: int
     updated_at: int
     streams: Mapping[str, LedgerSnapshot]
@@ -112,13 +121,24 @@ class IdempotentAnswer:
 
 @runtime_checkable
 class Catalog(Protocol):
+    @property
+    def access(self) -> AccessRecords:
+        """Keys, grants, audit rows and usage, in the same database."""
+        ...
+
     # -- sessions
 
-    async def open_session(self, session_id: str, at: int) -> SessionRecord:
-        """Create the session where it is new, raise its epoch by one, and return it with the new epoch.
+    async def open_session(self, session_id: str, at: int, caller: Caller = TRUSTED) -> SessionRecord:
+        """Create the session as the caller's where it is new, raise its epoch by one, and return it with the
+        new epoch.
 
-        Raises `SessionIsDeleted` for one with a tombstone.
+        Raises, having changed nothing: `SessionOfAnother` for one that the caller may not see,
+        `SessionIsDeleted` for one with a tombstone.
         """
+        ...
+
+    async def owner_of(self, session_id: str) -> str | None:
+        """Whose the session is, a tombstoned one too; None for one never seen."""
         ...
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
@@ -126,9 +146,11 @@ class Catalog(Protocol):
         ...
 
     async def list_sessions(
-        self, *, limit: int, before: tuple[int, str] | None = None
+        self, *, limit: int, before: tuple[int, str] | None = None, owner: str | None = None
     ) -> Sequence[SessionSummary]:
-        """Sessions without tombstone, by (created_at, session_id) descending, those below `before` only."""
+        """Sessions without tombstone, by (created_at, session_id) descending, those below `before` only; of
+        one owner, where given.
+        """
         ...
 
     # -- the object table

@@ -15,6 +15,7 @@ from interview_edge.catalog.protocol import (
     FinalizedResult,
     IdempotentAnswer,
     SessionIsDeleted,
+    SessionOfAnother,
     SessionRecord,
     SessionSummary,
     StreamRecord,
@@ -28,6 +29,8 @@ from interview_edge.catalog.records import (
     vad_from_columns,
 )
 from interview_edge.core.models import (
+    TRUSTED,
+    Caller,
     Event,
     LedgerSnapshot,
     NewEvent,
@@ -42,17 +45,24 @@ LEDGER_COLUMNS = "held, final_seq, final_length, duplicates, started_at, updated
 # -- sessions
 
 
-def ensure_session(connection: apsw.Connection, session_id: str, at: int) -> None:
-    """Create the session's row where there is none; raise SessionIsDeleted where there is a tombstone."""
+def ensure_session(connection: apsw.Connection, session_id: str, at: int, caller: Caller = TRUSTED) -> None:
+    """Create the session's row where there is none, as the caller's; raise SessionOfAnother where it is
+    somebody else's, SessionIsDeleted where there is a tombstone.
+    """
     row: Any = connection.execute(
-        "SELECT deleted_at FROM sessions WHERE session_id = ?", (session_id,)
+        "SELECT owner, deleted_at FROM sessions WHERE session_id = ?", (session_id,)
     ).fetchone()
     if row is None:
         connection.execute(
-            "INSERT INTO sessions (session_id, epoch, created_at, updated_at, state) VALUES (?, 0, ?, ?, ?)",
-            (session_id, at, at, EMPTY_STATE),
+            "INSERT INTO sessions (session_id, owner, key_id, epoch, created_at, updated_at, state) "
+            "VALUES (?, ?, ?, 0, ?, ?, ?)",
+            (session_id, caller.user, caller.key_id, at, at, EMPTY_STATE),
         )
-    elif row[0] is not None:
+        return
+    owner, deleted_at = row
+    if not caller.may_see(owner):
+        raise SessionOfAnother(session_id)
+    if deleted_at is not None:
         raise SessionIsDeleted(session_id)
 
 
@@ -72,9 +82,9 @@ def ensure_stream(connection: apsw.Connection, session_id: str, stream: str) -> 
     )
 
 
-def open_session(connection: apsw.Connection, session_id: str, at: int) -> SessionRecord:
+def open_session(connection: apsw.Connection, session_id: str, at: int, caller: Caller) -> SessionRecord:
     """See `Catalog.open_session`."""
-    ensure_session(connection, session_id, at)
+    ensure_session(connection, session_id, at, caller)
     connection.execute("UPDATE sessions SET epoch = epoch + 1 WHERE session_id = ?", (session_id,))
     touch(connection, session_id, at)
     record = load_session(connection, session_id)
@@ -82,21 +92,28 @@ def open_session(connection: apsw.Connection, session_id: str, at: int) -> Sessi
     return record
 
 
+def owner_of(connection: apsw.Connection, session_id: str) -> str | None:
+    """See `Catalog.owner_of`."""
+    found: Any = connection.execute("SELECT owner FROM sessions WHERE session_id = ?", (session_id,)).get
+    return None if found is None else str(found)
+
+
 def load_session(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
     """See `Catalog.load_session`."""
     row: Any = connection.execute(
-        "SELECT epoch, created_at, updated_at, state, event_count, finalized_at, result_key, fingerprint, "
-        "answer, deleted_at FROM sessions WHERE session_id = ?",
+        "SELECT owner, epoch, created_at, updated_at, state, event_count, finalized_at, result_key, "
+        "fingerprint, answer, deleted_at FROM sessions WHERE session_id = ?",
         (session_id,),
     ).fetchone()
     if row is None:
         return None
-    epoch, created_at, updated_at, state, event_count, *result, deleted_at = row
+    owner, epoch, created_at, updated_at, state, event_count, *result, deleted_at = row
     finalized = None
     if result[0] is not None:
         finalized = FinalizedResult(result[0], result[1], result[2], from_json(result[3]))
     return SessionRecord(
         session_id=session_id,
+        owner=owner,
         epoch=epoch,
         created_at=created_at,
         updated_at=updated_at,
@@ -121,18 +138,16 @@ def _stream_records(connection: apsw.Connection, session_id: str) -> dict[str, S
 
 
 def list_sessions(
-    connection: apsw.Connection, limit: int, before: tuple[int, str] | None
+    connection: apsw.Connection, limit: int, before: tuple[int, str] | None, owner: str | None
 ) -> list[SessionSummary]:
     """See `Catalog.list_sessions`."""
-    select = "SELECT session_id, created_at, updated_at, event_count, finalized_at FROM sessions"
-    order = "ORDER BY created_at DESC, session_id DESC LIMIT ?"
-    if before is None:
-        found: Any = connection.execute(f"{select} WHERE deleted_at IS NULL {order}", (limit,))
-    else:
-        found = connection.execute(
-            f"{select} WHERE deleted_at IS NULL AND (created_at, session_id) < (?, ?) {order}",
-            (*before, limit),
-        )
+    below = "" if before is None else "AND (created_at, session_id) < (?, ?)"
+    of_owner = "" if owner is None else "AND owner = ?"
+    found: Any = connection.execute(
+        "SELECT session_id, owner, created_at, updated_at, event_count, finalized_at FROM sessions "  # noqa: S608  # constants
+        f"WHERE deleted_at IS NULL {below} {of_owner} ORDER BY created_at DESC, session_id DESC LIMIT ?",
+        (*(before or ()), *(() if owner is None else (owner,)), limit),
+    )
     rows = found.fetchall()
     ledgers: dict[str, dict[str, LedgerSnapshot]] = {row[0]: {} for row in rows}
     marks = ", ".join("?" * len(ledgers))
@@ -144,8 +159,10 @@ def list_sessions(
     for session_id, stream, *ledger in streams:
         ledgers[session_id][stream] = ledger_from_columns(*ledger)
     return [
-        SessionSummary(session_id, created_at, updated_at, ledgers[session_id], event_count, finalized_at)
-        for session_id, created_at, updated_at, event_count, finalized_at in rows
+        SessionSummary(
+            session_id, owner, created_at, updated_at, ledgers[session_id], event_count, finalized_at
+        )
+        for session_id, owner, created_at, updated_at, event_count, finalized_at in rows
     ]
 
 

@@ -24,7 +24,17 @@ from interview_edge.catalog.protocol import (
     SessionSummary,
     StoredChunks,
 )
-from interview_edge.core.models import Event, Extent, NewEvent, SessionState, StreamKey, VadPosition
+from interview_edge.catalog.sqlite_access import SqliteAccess
+from interview_edge.core.models import (
+    TRUSTED,
+    Caller,
+    Event,
+    Extent,
+    NewEvent,
+    SessionState,
+    StreamKey,
+    VadPosition,
+)
 from interview_edge.sqlite import CLOSE_TIMEOUT, Database, GroupCommit, in_snapshot, open_database
 
 T = TypeVar("T")
@@ -36,6 +46,7 @@ class SqliteCatalog:
     def __init__(self, commits: GroupCommit, reader: Database) -> None:
         self._commits = commits
         self._reader = reader
+        self.access = SqliteAccess(self._write, self._read)
 
     async def _write(self, work: Callable[[apsw.Connection], T]) -> T:
         try:
@@ -53,16 +64,19 @@ class SqliteCatalog:
 
     # -- sessions
 
-    async def open_session(self, session_id: str, at: int) -> SessionRecord:
-        return await self._write(partial(queries.open_session, session_id=session_id, at=at))
+    async def open_session(self, session_id: str, at: int, caller: Caller = TRUSTED) -> SessionRecord:
+        return await self._write(partial(queries.open_session, session_id=session_id, at=at, caller=caller))
+
+    async def owner_of(self, session_id: str) -> str | None:
+        return await self._read(partial(queries.owner_of, session_id=session_id))
 
     async def load_session(self, session_id: str) -> SessionRecord | None:
         return await self._read(partial(queries.load_session, session_id=session_id))
 
     async def list_sessions(
-        self, *, limit: int, before: tuple[int, str] | None = None
+        self, *, limit: int, before: tuple[int, str] | None = None, owner: str | None = None
     ) -> Sequence[SessionSummary]:
-        return await self._read(partial(queries.list_sessions, limit=limit, before=before))
+        return await self._read(partial(queries.list_sessions, limit=limit, before=before, owner=owner))
 
     # -- the object table
 

@@ -150,7 +150,7 @@ def _plain_type(hint: Any) -> type:
     """The type without its `| None`."""
     if isinstance(hint, types.UnionType):
         (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
-    return typing.cast(type, hint)
+    return typing.cast(type, typing.get_origin(hint) or hint)  # tuple[str, ...] is a tuple
 
 
 def _parse(wanted: type, text: str) -> Any:
@@ -165,6 +165,8 @@ def _parse(wanted: type, text: str) -> Any:
             return wanted(text)
         except ValueError:
             raise ValueError(_expectation(wanted)) from None
+    if wanted is tuple:
+        return tuple(part for part in (part.strip() for part in text.split(",")) if part)
     return _match(wanted, text)
 
 
@@ -179,6 +181,8 @@ def _match(wanted: type, value: Any) -> Any:
         return wanted(value)
     if wanted is Path and isinstance(value, str | Path):
         return Path(value)
+    if wanted is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted:  # not isinstance: a bool is an int to Python, but not to an operator
@@ -187,7 +191,14 @@ def _match(wanted: type, value: Any) -> Any:
 
 
 def _expectation(wanted: type) -> str:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Path: "a path",
+        tuple: "a list of texts",
+    }
     return f"must be {names[wanted]}"
 
 

@@ -42,6 +42,28 @@ class SegmentFormat(enum.Enum):
     WAV = "wav"
 
 
+LOCAL_USER = "local"  # who records while there are no keys; embedding programs, too
+
+
+@attrs.frozen
+class Caller:
+    """Who asks, as far as sessions care: whose they are, and to whom another's look as if not there.
+
+    `key_id` is the API key whose usage counts, where one was shown.
+    """
+
+    user: str = LOCAL_USER
+    key_id: str | None = None
+    sees_all: bool = False
+
+    def may_see(self, owner: str) -> bool:
+        return self.sees_all or self.user == owner
+
+
+# The embedding program, and everybody while there are no keys.
+TRUSTED = Caller(sees_all=True)
+
+
 @attrs.frozen
 class StreamKey:
     """One audio channel of one session, across the node."""

@@ -10,14 +10,15 @@ from functools import partial
 import structlog
 import trio
 
-from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
-from interview_edge.core.models import LedgerSnapshot, StreamKey
+from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted, SessionOfAnother
+from interview_edge.core.models import TRUSTED, Caller, LedgerSnapshot, StreamKey
 from interview_edge.core.window import Window
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
     DRAINING,
     SESSION_DELETED,
     SESSION_LIMIT,
+    SESSION_NOT_FOUND,
     STORAGE_UNAVAILABLE,
     EdgeError,
 )
@@ -85,30 +86,34 @@ class Registry:
         return None if entry is None else entry.session
 
     @asynccontextmanager
-    async def use(self, session_id: str) -> AsyncIterator[Session]:
-        """Hold the session open for the block; opened from catalog and journal where it isn't live.
+    async def use(self, session_id: str, caller: Caller = TRUSTED) -> AsyncIterator[Session]:
+        """Hold the session open for the block; opened from catalog and journal where it isn't live, made as
+        the caller's where it is new.
 
-        Raises EdgeError: draining, session_limit (both 503, for sessions that aren't live yet),
-        session_deleted, catalog_unavailable, storage_unavailable.
+        Raises EdgeError: session_not_found for one that the caller may not see; draining, session_limit
+        (both 503, for sessions that aren't live yet), session_deleted, catalog_unavailable,
+        storage_unavailable.
         """
-        session = await self._obtain(session_id)
+        session = await self._obtain(session_id, caller)
         try:
             yield session
         finally:
             session.users -= 1
             session.last_used = trio.current_time()
 
-    async def _obtain(self, session_id: str) -> Session:
+    async def _obtain(self, session_id: str, caller: Caller) -> Session:
         """The session, counted as used: at once, so that it can't be closed as idle in between."""
         while True:
             entry = self._entries.get(session_id)
             if (held_back := self._held_back.get(session_id)) is not None:
                 await held_back.wait()
             elif entry is None:
-                return await self._open(session_id)
+                return await self._open(session_id, caller)
             elif not entry.opened.is_set():
                 await entry.opened.wait()
             elif entry.session is not None and not entry.session.closing:
+                if not caller.may_see(entry.session.owner):
+                    raise EdgeError(SESSION_NOT_FOUND)
                 entry.session.users += 1
                 return entry.session
             else:
@@ -134,7 +139,7 @@ class Registry:
             del self._held_back[session_id]
             over.set()
 
-    async def _open(self, session_id: str) -> Session:
+    async def _open(self, session_id: str, caller: Caller) -> Session:
         if self._draining or self._nursery is None:
             raise EdgeError(DRAINING)
         if len(self._entries) >= self._parts.settings.max_sessions:
@@ -142,9 +147,11 @@ class Registry:
         entry = self._entries[session_id] = Entry()
         try:
             with trio.fail_after(self._parts.settings.storage_timeout):
-                session = await self._load(session_id)
+                session = await self._load(session_id, caller)
             session.users = 1
             await self._nursery.start(self._own, session_id, session, entry)
+        except SessionOfAnother as error:
+            raise EdgeError(SESSION_NOT_FOUND) from error
         except SessionIsDeleted as error:
             raise EdgeError(SESSION_DELETED) from error
         except (CatalogUnavailable, trio.TooSlowError) as error:
@@ -181,9 +188,9 @@ class Registry:
 
     # -- loading
 
-    async def _load(self, session_id: str) -> Session:
+    async def _load(self, session_id: str, caller: Caller) -> Session:
         """The session as catalog and journal know it together, with a new epoch."""
-        open_it = partial(self._parts.catalog.open_session, session_id, self._parts.wall_ms())
+        open_it = partial(self._parts.catalog.open_session, session_id, self._parts.wall_ms(), caller)
         record, journalled = await read_session(session_id, self._parts, open_it)
         streams = {}
         for name in {*record.streams, *journalled}:

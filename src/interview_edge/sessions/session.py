@@ -57,6 +57,7 @@ class Session:
 
     def __init__(self, record: SessionRecord, streams: dict[str, LiveStream], parts: NodeParts) -> None:
         self.session_id = record.session_id
+        self.owner = record.owner
         self.epoch = record.epoch
         self.created_at = record.created_at
         self.updated_at = record.updated_at

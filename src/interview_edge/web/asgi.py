@@ -7,9 +7,11 @@ its place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
+from ipaddress import ip_network
 from typing import Any
 
+from interview_edge.access.principal import Scope
 from interview_edge.core.keys import check_session_id, check_stream
 from interview_edge.core.models import DEFAULT_STREAM, StreamKey
 from interview_edge.errors import (
@@ -24,43 +26,59 @@ from interview_edge.errors import (
 )
 from interview_edge.web.audio_resource import AudioResource
 from interview_edge.web.audio_socket import AudioSocket
+from interview_edge.web.client_address import CLIENT, find_client
 from interview_edge.web.context import WebContext
 from interview_edge.web.documents import Documents
-from interview_edge.web.http_app import AsgiApp, build_http_app
+from interview_edge.web.door import PRINCIPAL, Door
+from interview_edge.web.http_app import ROUTE, AsgiApp, build_http_app
 from interview_edge.web.messages import json_reply
 from interview_edge.web.metrics import open_metrics
 from interview_edge.web.node_resource import NodeResource
 from interview_edge.web.openapi import make_openapi
 from interview_edge.web.paths import join_path, split_path
 from interview_edge.web.peers import accept
-from interview_edge.web.refusals import refuse_http, refuse_websocket
+from interview_edge.web.refusals import known_error, refuse_http, refuse_websocket
+from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
 from interview_edge.web.session_resource import SessionResource
 from interview_edge.web.state_lane_resource import StateLaneResource
 from interview_edge.web.traffic import UNMATCHED, Traffic
 
-AUDIO_SOCKET = ["v1", "audio", "ws"]
 AUDIO_ROUTE = "/v1/audio/ws"
 
 
 class EdgeAsgi:
     """One node as an ASGI application: under our own server, or any other that speaks ASGI on trio."""
 
-    def __init__(self, context: WebContext, http: AsgiApp, traffic: Traffic) -> None:
+    def __init__(
+        self,
+        context: WebContext,
+        http: AsgiApp,
+        table: RouteTable,
+        socket_routes: Collection[Route],
+        traffic: Traffic,
+    ) -> None:
         self._context = context
         self._http = http
+        self._table = table
+        self._door = Door(context)
+        self._trusted = [ip_network(text) for text in context.parts.settings.trusted_proxies]
+        self._socket_routes = socket_routes
         self._traffic = traffic
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One ASGI scope. Raises ValueError for a type that it doesn't serve, as ASGI asks."""
         if scope["type"] == "http":
-            await self._serve_http(scope, receive, send)
+            await self._serve_http(self._with_client(scope), receive, send)
         elif scope["type"] == "websocket":
-            await self._serve_websocket(scope, receive, send)
+            await self._serve_websocket(self._with_client(scope), receive, send)
         elif scope["type"] == "lifespan":
             await _serve_lifespan(receive, send)
         else:
             raise ValueError(f"an ASGI scope of type {scope['type']!r} is not served")
+
+    def _with_client(self, scope: Any) -> Any:
+        return {**scope, CLIENT: find_client(scope, self._trusted)}
 
     # -- HTTP
 
@@ -69,39 +87,49 @@ class EdgeAsgi:
         try:
             if not scope.get("query_string", b"").isascii():
                 raise EdgeError(INVALID_QUERY)
-            segments = split_path(scope)
-            # `OPTIONS *` has no segment; werkzeug would read `//health` as `/health`.
-            if not segments or (segments[0] == "" and len(segments) > 1):
-                raise EdgeError(ROUTE_NOT_FOUND)
-            if _names_audio_socket(segments):
-                route = AUDIO_ROUTE
-                _refuse_plain_request(scope, segments)
-        except EdgeError as error:
-            self._traffic.count(route, scope["method"], error.kind.status)
-            await refuse_http(error, send, _HINTS.get(error.kind.code))
+            path, match = self._match(scope, scope["method"])
+            route = match.route.path
+            principal = await self._door.admit(scope, match)
+            if match.route in self._socket_routes:
+                _stream_key(match.values)
+                raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
+        except Exception as error:  # the boundary: what it is to the client, refusals.py says
+            refusal = known_error(error)
+            self._traffic.count(route, scope["method"], refusal.kind.status)
+            await refuse_http(refusal, send)
             return
-        path = join_path(segments)
         rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
-        await self._http(rewritten, receive, send)
+        await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, send)
+
+    def _match(self, scope: Any, method: str) -> tuple[str, Match]:
+        """The path with its segments encoded one by one, and its route. Raises EdgeError."""
+        segments = split_path(scope)
+        # `OPTIONS *` has no segment; werkzeug would read `//health` as `/health`.
+        if not segments or (segments[0] == "" and len(segments) > 1):
+            raise EdgeError(ROUTE_NOT_FOUND)
+        path = join_path(segments)
+        return path, self._table.match(path, method)
 
     # -- WebSocket
 
     async def _serve_websocket(self, scope: Any, receive: Any, send: Any) -> None:
         try:
-            segments = split_path(scope)
-            if not _names_audio_socket(segments):
+            _, match = self._match(scope, "GET")
+            if match.route not in self._socket_routes:
                 raise EdgeError(ROUTE_NOT_FOUND)
-            key = _stream_key(segments)
+            principal = await self._door.admit(scope, match)
+            key = _stream_key(match.values)
             if self._context.registry.draining:
                 raise EdgeError(DRAINING)
-        except EdgeError as error:
-            self._traffic.count(AUDIO_ROUTE, "GET", error.kind.status)
+        except Exception as error:  # the boundary, as above
+            refusal = known_error(error)
+            self._traffic.count(AUDIO_ROUTE, "GET", refusal.kind.status)
             await receive()  # websocket.connect
-            await refuse_websocket(error, scope, send)
+            await refuse_websocket(refusal, scope, send)
             return
         self._traffic.count(AUDIO_ROUTE, "GET", 101)
         peer = await accept(scope, receive, send)
-        socket = AudioSocket(peer, key, self._context.registry, self._context.parts)
+        socket = AudioSocket(peer, key, self._context.registry, self._context.parts, principal.caller)
         with self._context.sockets.hold(socket):
             drain_began: bool = self._context.registry.draining  # while the handshake was answered
             if drain_began:
@@ -109,28 +137,14 @@ class EdgeAsgi:
             await socket.run()
 
 
-_HINTS = {
-    METHOD_NOT_ALLOWED.code: {"allow": "GET"},
-    UPGRADE_REQUIRED.code: {"upgrade": "websocket", "connection": "Upgrade"},
-}
+_UPGRADE = {"upgrade": "websocket", "connection": "Upgrade"}
 
 
-def _names_audio_socket(segments: Sequence[str]) -> bool:
-    return list(segments[:3]) == AUDIO_SOCKET and len(segments) in (4, 5)
-
-
-def _stream_key(segments: Sequence[str]) -> StreamKey:
+def _stream_key(values: Mapping[str, Any]) -> StreamKey:
     """The session and stream that the path names. Raises EdgeError(invalid_session_id, invalid_stream)."""
-    stream = segments[4] if len(segments) == 5 else DEFAULT_STREAM
-    return StreamKey(check_session_id(segments[3]), check_stream(stream))
-
-
-def _refuse_plain_request(scope: Any, segments: Sequence[str]) -> None:
-    """A request without an upgrade on the socket's path: always refused, the method first."""
-    if scope["method"] != "GET":
-        raise EdgeError(METHOD_NOT_ALLOWED)
-    _stream_key(segments)
-    raise EdgeError(UPGRADE_REQUIRED)
+    return StreamKey(
+        check_session_id(values["session_id"]), check_stream(values.get("stream", DEFAULT_STREAM))
+    )
 
 
 async def _serve_lifespan(receive: Any, send: Any) -> None:
@@ -143,7 +157,7 @@ async def _serve_lifespan(receive: Any, send: Any) -> None:
 
 
 async def _documented_only() -> Any:
-    """Stands for the socket's route in the document; the dispatcher answers it."""
+    """Stands for the socket's route in table and document; the dispatcher answers it."""
     return json_reply({})
 
 
@@ -156,6 +170,7 @@ def _socket_routes() -> list[Route]:
             method="GET",
             path=AUDIO_ROUTE + path,
             view=_documented_only,
+            access=(Scope.INGEST,),
             summary="Upgrade to the audio socket",
             answers=switched,
             errors=errors,
@@ -175,5 +190,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *AudioResource(context).routes(),
         *documents.routes(),
     ]
-    documents.openapi = make_openapi([*routes, *_socket_routes()], context.version)
-    return EdgeAsgi(context, build_http_app(routes, traffic), traffic)
+    socket_routes = _socket_routes()
+    documents.openapi = make_openapi([*routes, *socket_routes], context.version)
+    table = RouteTable([*routes, *socket_routes])
+    return EdgeAsgi(context, build_http_app(routes, traffic), table, socket_routes, traffic)

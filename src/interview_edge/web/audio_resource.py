@@ -12,6 +12,7 @@ import trio
 from quart import Response, request
 from quart.wrappers.response import ResponseBody
 
+from interview_edge.access.principal import Scope
 from interview_edge.core.keys import check_stream
 from interview_edge.core.models import DEFAULT_STREAM, StreamKey
 from interview_edge.errors import (
@@ -112,6 +113,7 @@ class AudioResource:
                 method="GET",
                 path=f"{one}/audio",
                 view=self.audio,
+                access=(Scope.SESSIONS,),
                 summary="One stream of a session as one file, silence in place of missing seconds",
                 answers={
                     200: Content(
@@ -138,6 +140,7 @@ class AudioResource:
                 method="GET",
                 path=f"{one}/chunks/<segment:seq>",
                 view=self.chunk,
+                access=(Scope.SESSIONS,),
                 summary="The raw PCM of one second",
                 answers={200: Content("application/octet-stream", None, "s16le, mono, 16 kHz.")},
                 errors=(INVALID_QUERY, CHUNK_NOT_FOUND, CHUNK_EXPIRED, *found),

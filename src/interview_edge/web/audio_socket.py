@@ -21,7 +21,7 @@ import trio
 from msgspec import UNSET
 
 from interview_edge.core.keys import chunk_key
-from interview_edge.core.models import Event, Layout, StreamKey
+from interview_edge.core.models import TRUSTED, Caller, Event, Layout, StreamKey
 from interview_edge.errors import (
     DRAINING,
     IN_FLIGHT_FULL,
@@ -82,12 +82,15 @@ class Ending:
 class AudioSocket:
     """One socket, from its acceptance to its close. `run` owns its two tasks."""
 
-    def __init__(self, peer: Peer, key: StreamKey, registry: Registry, parts: NodeParts) -> None:
+    def __init__(
+        self, peer: Peer, key: StreamKey, registry: Registry, parts: NodeParts, caller: Caller = TRUSTED
+    ) -> None:
         self._peer = peer
         self._key = key
         self._registry = registry
         self._parts = parts
         self._settings = parts.settings
+        self._caller = caller
         self._session: Session | None = None
         self._stream: LiveStream | None = None
         self._unsubscribe: Callable[[], object] | None = None
@@ -189,7 +192,9 @@ class AudioSocket:
     async def _open(self, held: AsyncExitStack) -> LiveStream:
         """Open the session with the first frame that needs it; it stays held until the socket ends."""
         if self._session is None:
-            self._session = await held.enter_async_context(self._registry.use(self._key.session_id))
+            self._session = await held.enter_async_context(
+                self._registry.use(self._key.session_id, self._caller)
+            )
             self._session.sockets += 1
         if self._stream is None:
             self._stream = self._session.stream(self._key.stream)

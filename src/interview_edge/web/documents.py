@@ -15,7 +15,7 @@ from quart import Response
 from interview_edge.web.asyncapi import make_asyncapi
 from interview_edge.web.messages import json_reply
 from interview_edge.web.refusals import COMMON_HEADERS
-from interview_edge.web.routes import Content, Route
+from interview_edge.web.routes import Content, Route, Visitors
 
 _OBJECT = Content("application/json", {"type": "object"}, "The document.")
 _PAGE_HEADERS = COMMON_HEADERS | {
@@ -51,6 +51,7 @@ class Documents:
                 method="GET",
                 path="/openapi.json",
                 view=self.show_openapi,
+                access=Visitors.ANYBODY,
                 summary="This API as OpenAPI 3.1",
                 answers={200: _OBJECT},
             ),
@@ -58,6 +59,7 @@ class Documents:
                 method="GET",
                 path="/asyncapi.json",
                 view=self.show_asyncapi,
+                access=Visitors.ANYBODY,
                 summary="The audio socket as AsyncAPI 3",
                 answers={200: _OBJECT},
             ),
@@ -65,6 +67,7 @@ class Documents:
                 method="GET",
                 path="/docs",
                 view=self.show_page,
+                access=Visitors.ANYBODY,
                 summary="This API as a page to read",
                 answers={200: Content("text/html", {"type": "string"}, "The page.")},
             ),
@@ -72,6 +75,7 @@ class Documents:
                 method="GET",
                 path="/docs/style.css",
                 view=self.show_style,
+                access=Visitors.ANYBODY,
                 summary="The page's style",
                 answers={200: Content("text/css", {"type": "string"}, "The style sheet.")},
             ),

@@ -9,9 +9,7 @@ from typing import Any
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, RequestTimeout
-from werkzeug.routing import RequestRedirect
 
-from interview_edge.core.keys import check_session_id
 from interview_edge.errors import (
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
@@ -31,11 +29,11 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 # Eight resolves of the largest size at once; a body's parsed form costs about as much again.
 BODIES_TOTAL = 128 * 1024 * 1024
-SMALL_BODY = 64 * 1024  # where no route matches: read, so that the client sees the answer
+ROUTE = "interview_edge.route"  # in the scope: the dispatcher's match
 
 
 def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
-    """The routes as an ASGI application for `http` scopes whose path the dispatcher has rewritten."""
+    """The routes as an ASGI application for `http` scopes that the dispatcher has matched and rewritten."""
     app = QuartTrio("interview_edge.web", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = None  # BodyLimit's, a limit for each route
@@ -43,7 +41,6 @@ def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
     app.url_map.merge_slashes = False
     for route in routes:
         app.add_url_rule(route.path, f"{route.method} {route.path}", route.view, methods=[route.method])
-    app.url_value_preprocessor(_check_values)
     app.register_error_handler(Exception, _answer_error)
     app.after_request(_count(traffic))
 
@@ -52,7 +49,7 @@ def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
         await refuse_http(error, send)
 
     bounded = BodyLimit(
-        app=_untyped(app), limit_for=_body_limits(app, routes), budget=BodyBudget(BODIES_TOTAL), refuse=refuse
+        app=_untyped(app), limit_for=_body_limit, budget=BodyBudget(BODIES_TOTAL), refuse=refuse
     )
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -67,24 +64,9 @@ def _untyped(app: QuartTrio) -> AsgiApp:
     return app
 
 
-def _body_limits(app: QuartTrio, routes: Sequence[Route]) -> Callable[[Any], int]:
-    limits = {f"{route.method} {route.path}": route.max_body for route in routes}
-    adapter = app.url_map.bind("")
-
-    def limit_for(scope: Any) -> int:
-        try:
-            endpoint, _ = adapter.match(scope["path"], scope["method"])
-        except (HTTPException, RequestRedirect):
-            return SMALL_BODY
-        return limits[endpoint]
-
-    return limit_for
-
-
-def _check_values(_: str | None, values: dict[str, Any] | None) -> None:
-    """Every path parameter of this name is a session's id: checked before any view runs."""
-    if values and "session_id" in values:
-        check_session_id(values["session_id"])
+def _body_limit(scope: Any) -> int:
+    route: Route = scope[ROUTE]
+    return route.max_body
 
 
 def _count(traffic: Traffic) -> Callable[[Response], Awaitable[Response]]:

@@ -9,6 +9,7 @@ import trio
 from prometheus_client import CollectorRegistry
 from quart import Response
 
+from interview_edge.access.principal import Scope
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.errors import NOT_READY, EdgeError
 from interview_edge.web import health
@@ -16,7 +17,7 @@ from interview_edge.web.context import WebContext
 from interview_edge.web.messages import json_reply
 from interview_edge.web.metrics import CONTENT_TYPE, render
 from interview_edge.web.refusals import COMMON_HEADERS
-from interview_edge.web.routes import Content, Route
+from interview_edge.web.routes import Content, Route, Visitors
 from interview_edge.web.schemas import ref
 
 _JSON = "application/json"
@@ -36,6 +37,7 @@ class NodeResource:
                 method="GET",
                 path="/health",
                 view=self.health,
+                access=Visitors.ANYBODY,
                 summary="How the node is: figures, and checks by threshold; 200 also where they fail",
                 answers={200: Content(_JSON, ref("Health"), "The node at this moment.")},
             ),
@@ -43,6 +45,7 @@ class NodeResource:
                 method="GET",
                 path="/livez",
                 view=self.live,
+                access=Visitors.ANYBODY,
                 summary="Whether the process answers",
                 answers=status,
             ),
@@ -50,6 +53,7 @@ class NodeResource:
                 method="GET",
                 path="/readyz",
                 view=self.ready,
+                access=Visitors.ANYBODY,
                 summary="Whether new sessions should come here",
                 answers=status,
                 errors=(NOT_READY,),
@@ -58,6 +62,7 @@ class NodeResource:
                 method="GET",
                 path="/metrics",
                 view=self.show_metrics,
+                access=(Scope.ADMIN,),
                 summary="Metrics for Prometheus",
                 answers={200: Content("text/plain", {"type": "string"}, "The text format.")},
             ),

@@ -66,12 +66,12 @@ def error_headers(error: EdgeError) -> dict[str, str]:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after or DEFAULT_RETRY_AFTER)))
     if error.kind is RANGE_NOT_SATISFIABLE:
         headers["content-range"] = f"bytes */{error.fields['size']}"
-    return headers
+    return headers | dict(error.headers)
 
 
-async def refuse_http(error: EdgeError, send: Send, headers: Mapping[str, str] | None = None) -> None:
+async def refuse_http(error: EdgeError, send: Send) -> None:
     """Answer an HTTP request with the error, over plain ASGI."""
-    await _respond("http.response", error, send, headers or {})
+    await _respond("http.response", error, send)
 
 
 async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
@@ -79,14 +79,14 @@ async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Sen
     403.
     """
     if "websocket.http.response" in (scope.get("extensions") or {}):
-        await _respond("websocket.http.response", error, send, {})
+        await _respond("websocket.http.response", error, send)
     else:
         await send({"type": "websocket.close", "code": error.kind.close or 1008, "reason": error.kind.code})
 
 
-async def _respond(kind: str, error: EdgeError, send: Send, headers: Mapping[str, str]) -> None:
+async def _respond(kind: str, error: EdgeError, send: Send) -> None:
     body = error_body(error)
-    shown = error_headers(error) | {"content-length": str(len(body))} | dict(headers)
+    shown = error_headers(error) | {"content-length": str(len(body))}
     encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in shown.items()]
     await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encoded})
     await send({"type": f"{kind}.body", "body": body, "more_body": False})

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 from quart import Response
 
+from interview_edge.access.principal import Scope
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
+    INSUFFICIENT_SCOPE,
     INTERNAL,
+    INVALID_KEY,
     INVALID_SESSION_ID,
+    MISSING_AUTH,
     SESSION_DELETED,
+    SESSION_NOT_FOUND,
     STORAGE_UNAVAILABLE,
     ErrorKind,
 )
 
+
+class Visitors(enum.Enum):
+    """Routes that ask for no scope."""
+
+    ANYBODY = "anybody"  # no key at all; who shows one is recognised all the same
+    SIGNED_IN = "signed in"  # any valid credential
+
+
+# The scopes of which one must be there, or a kind of visitor.
+Access = tuple[Scope, ...] | Visitors
+
 View = Callable[..., Awaitable[Response]]
+
+# Any request can be answered these, whatever it asks for.
+ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (INVALID_KEY,)
 
 # Any route that touches a session can answer these.
 SESSION_ERRORS: tuple[ErrorKind, ...] = (
     INVALID_SESSION_ID,
+    MISSING_AUTH,
     SESSION_DELETED,
+    SESSION_NOT_FOUND,
     CATALOG_UNAVAILABLE,
     STORAGE_UNAVAILABLE,
 )
@@ -52,7 +74,8 @@ class Route:
     """One method of one path. `path` is Quart's, with `<segment:name>` for a path parameter.
 
     `answers` are the successes by status; `errors` every kind that it can answer besides `internal`. A body
-    that the route doesn't ask for is read and ignored up to `max_body` bytes.
+    that the route doesn't ask for is read and ignored up to `max_body` bytes. `access` says who may use it:
+    the door (door.py) holds it.
     """
 
     method: str
@@ -60,6 +83,7 @@ class Route:
     view: View
     summary: str
     answers: Mapping[int, Content]
+    access: Access
     errors: Sequence[ErrorKind] = ()
     parameters: Sequence[Parameter] = ()
     body: Content | None = None
@@ -67,5 +91,12 @@ class Route:
 
     @property
     def all_errors(self) -> tuple[ErrorKind, ...]:
-        """Every kind that it can answer."""
-        return (*self.errors, INTERNAL)
+        """Every kind that it can answer: its own, the door's, and a fault."""
+        return (*self.errors, *self._door_errors, INTERNAL)
+
+    @property
+    def _door_errors(self) -> tuple[ErrorKind, ...]:
+        asking = () if self.access is Visitors.ANYBODY else (MISSING_AUTH,)
+        scoped = () if isinstance(self.access, Visitors) else (INSUFFICIENT_SCOPE,)
+        owned = (SESSION_NOT_FOUND,) if "<segment:session_id>" in self.path else ()
+        return (*ANSWERED_AT_THE_DOOR, *asking, *scoped, *owned)

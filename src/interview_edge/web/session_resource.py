@@ -10,6 +10,7 @@ import msgspec
 import trio
 from quart import Response, request
 
+from interview_edge.access.principal import Scope
 from interview_edge.core.models import SessionState
 from interview_edge.core.pcm import SAMPLE_BYTES, SAMPLE_RATE
 from interview_edge.core.state_json import state_to_json
@@ -26,6 +27,7 @@ from interview_edge.errors import (
 from interview_edge.sessions.deleting import delete
 from interview_edge.sessions.view import SessionView, view_session, view_summary
 from interview_edge.web.context import WebContext
+from interview_edge.web.door import caller
 from interview_edge.web.messages import json_reply, whole_number
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
 from interview_edge.web.schemas import COUNT, TEXT, ref
@@ -51,6 +53,7 @@ class SessionResource:
                 method="GET",
                 path="/v1/sessions",
                 view=self.index,
+                access=(Scope.SESSIONS,),
                 summary="Sessions, newest first",
                 answers={
                     200: Content(_JSON, ref("SessionList"), "One page; `next` is the next one's cursor.")
@@ -65,6 +68,7 @@ class SessionResource:
                 method="GET",
                 path=f"{one}/state",
                 view=self.state,
+                access=(Scope.INGEST, Scope.SESSIONS),
                 summary="A session's state and ingest status; an empty one for a session never seen",
                 answers={200: Content(_JSON, ref("State"), "The state as of now.")},
                 errors=SESSION_ERRORS,
@@ -73,6 +77,7 @@ class SessionResource:
                 method="GET",
                 path=f"{one}/events",
                 view=self.events,
+                access=(Scope.SESSIONS,),
                 summary="A session's events in order",
                 answers={
                     200: Content(_JSON, ref("EventList"), "Events; `next` is `after` of the next page.")
@@ -87,6 +92,7 @@ class SessionResource:
                 method="GET",
                 path=f"{one}/result",
                 view=self.result,
+                access=(Scope.SESSIONS,),
                 summary="result.json of the last finalize",
                 answers={200: Content(_JSON, {"type": "object"}, "The finished record.")},
                 errors=(SESSION_NOT_FOUND, NOT_FINALIZED, *SESSION_ERRORS),
@@ -95,6 +101,7 @@ class SessionResource:
                 method="DELETE",
                 path=one,
                 view=self.delete,
+                access=(Scope.SESSIONS,),
                 summary="Delete everything of a session: audio, events, result",
                 answers={200: Content(_JSON, ref("Deleted"), "It is gone; reads answer 410 from now on.")},
                 errors=(SESSION_NOT_FOUND, SESSION_LIVE, RESOLVE_BUSY, *SESSION_ERRORS),
@@ -106,7 +113,10 @@ class SessionResource:
         before = _parse_cursor(request.args.get("cursor"))
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
-            found = await parts.catalog.list_sessions(limit=limit + 1, before=before)
+            asker = caller()
+            found = await parts.catalog.list_sessions(
+                limit=limit + 1, before=before, owner=None if asker.sees_all else asker.user
+            )
             page = found[:limit]
             views = [await view_summary(summary, self.context.registry, parts) for summary in page]
         following = _cursor(page[-1].created_at, page[-1].session_id) if len(found) > limit else None

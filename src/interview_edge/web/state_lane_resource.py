@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 from quart import Response, request
 
+from interview_edge.access.principal import Scope
 from interview_edge.core.keys import check_stream
 from interview_edge.core.models import DEFAULT_STREAM
 from interview_edge.core.state_json import roster_from_json
@@ -36,6 +37,7 @@ from interview_edge.errors import (
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.resolving import LastAudio, ResolveRequest, digest_body, resolve
 from interview_edge.web.context import WebContext
+from interview_edge.web.door import caller
 from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
 from interview_edge.web.schemas import ref
@@ -64,6 +66,7 @@ class StateLaneResource:
                 method="POST",
                 path=f"{one}/resolve",
                 view=self.resolve,
+                access=(Scope.INGEST, Scope.SESSIONS),
                 summary="Ask the inference API who is speaking; keeps its updated state, appends one event",
                 answers={200: Content(_JSON, ref("ResolveAnswer"), "The inference API's answer.")},
                 errors=(
@@ -95,6 +98,7 @@ class StateLaneResource:
                 method="POST",
                 path=f"{one}/finalize",
                 view=self.finalize,
+                access=(Scope.INGEST, Scope.SESSIONS),
                 summary="Store everything accepted so far, then write result.json; may be repeated",
                 answers={
                     200: Content(_JSON, ref("Finalized"), "Where the result lies, and what is missing.")
@@ -112,7 +116,7 @@ class StateLaneResource:
         parts = self.context.parts
         if parts.inference is None:
             raise EdgeError(INFERENCE_UNSET)  # before a session is opened for nothing
-        async with self.context.registry.use(session_id) as session:
+        async with self.context.registry.use(session_id, caller()) as session:
             answer = await resolve(session, wanted, parts, idempotency_key=key)
         headers = {"x-idempotent-replay": "true"} if answer.replayed else {}
         return json_reply(answer.body, headers=headers, encoded=True)
@@ -122,7 +126,7 @@ class StateLaneResource:
         metadata = parse_object(body).get("metadata") if body.strip() else None
         if metadata is not None and not isinstance(metadata, dict):
             raise invalid_field("metadata", "must be an object")
-        async with self.context.registry.use(session_id) as session:
+        async with self.context.registry.use(session_id, caller()) as session:
             result = await finalize(session, FinalizeRequest(metadata), self.context.parts)
         return json_reply(result.answer["answer"])
 

@@ -13,6 +13,7 @@ import trio.testing
 
 from interview_edge.app import Edge
 from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.core.models import Caller
 from interview_edge.errors import EdgeError
 from interview_edge.sessions.session import Session
 from interview_edge.settings import SettingsError
@@ -80,8 +81,8 @@ async def test_an_opening_cancelled_at_its_last_step_is_only_cancelled(
     async with open_node() as edge:
         load = edge.registry._load
 
-        async def load_and_give_up(session_id: str) -> Session:
-            session: Session = await load(session_id)
+        async def load_and_give_up(session_id: str, caller: Caller) -> Session:
+            session: Session = await load(session_id, caller)
             scope.cancel()
             return session
 
@@ -99,10 +100,10 @@ async def test_a_session_that_is_being_opened_does_not_hold_up_the_drain(
     async with open_node() as edge, trio.open_nursery() as nursery:
         load, loading = edge.registry._load, trio.Event()
 
-        async def slow(session_id: str) -> Session:
+        async def slow(session_id: str, caller: Caller) -> Session:
             loading.set()
             await trio.sleep(0.01)
-            session: Session = await load(session_id)
+            session: Session = await load(session_id, caller)
             return session
 
         monkeypatch.setattr(edge.registry, "_load", slow)

@@ -19,8 +19,15 @@ SOCKET_ONLY = {
     "seq_too_far", "chunk_conflict", "stream_ended", "final_below_held", "in_flight_full", "frame_too_big",
     "slow_reader", "silent_peer", "stream_limit",
 }  # fmt: skip
-# Any request may get these, so no route lists them; auth_required waits for accounts.
-ANYWHERE = {"route_not_found", "invalid_path", "auth_required"}
+# Any request may get these, so no route lists them.
+ANYWHERE = {"route_not_found", "invalid_path"}
+# In the table, and not sent yet.
+LATER = {
+    "invalid_ticket", "auth_timeout", "csrf_refused", "origin_refused", "local_only", "rate_limited",
+    "quota_exceeded", "too_many_sockets", "key_not_found", "service_unavailable", "provider_unset",
+    "model_not_allowed", "invalid_sdp", "provider_failed", "provider_refused", "provider_busy",
+    "provider_timeout",
+}  # fmt: skip
 
 
 async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node: OpenNode) -> None:
@@ -59,7 +66,7 @@ async def test_every_error_of_the_table_is_documented_with_its_status(open_node:
             for status, answer in operation["responses"].items():
                 for code in _codes(answer):
                     found.setdefault(code, set()).add(int(status))
-    assert set(found) == set(ERRORS) - SOCKET_ONLY - ANYWHERE
+    assert set(found) == set(ERRORS) - SOCKET_ONLY - ANYWHERE - LATER
     assert {code: {ERRORS[code].status} for code in found} == found
 
 

@@ -71,7 +71,9 @@ def test_each_type_is_read_from_text_and_from_toml() -> None:
 def test_every_setting_can_be_given_by_its_variable() -> None:
     """A setting of a type that the loader doesn't know would show here."""
     texts = {
-        f"EDGE_{attribute.name.upper()}": str(getattr(value, "value", value))
+        f"EDGE_{attribute.name.upper()}": (
+            ", ".join(value) if isinstance(value, tuple) else str(getattr(value, "value", value))
+        )
         for attribute in attrs.fields(Settings)
         if (value := getattr(Settings(), attribute.name)) is not None
     }
