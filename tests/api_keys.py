@@ -29,7 +29,7 @@ async def give_key(
         expires_at=expires_at,
     )
     await edge.parts.catalog.access.add_key(record, _entry("key.create", key_id))
-    await edge.ring.load()
+    await edge.access.ring.load()
     return text
 
 
@@ -37,7 +37,7 @@ async def revoke(edge: Edge, key: str) -> None:
     """Revoke a key, known to the node at once."""
     key_id = key.split("_")[1]
     await edge.parts.catalog.access.revoke_key(key_id, wall_ms(), _entry("key.revoke", key_id))
-    await edge.ring.load()
+    await edge.access.ring.load()
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -25,8 +25,7 @@ import attrs
 import structlog
 import trio
 
-from interview_edge.access.authenticator import Authenticator
-from interview_edge.access.keyring import KeyRing
+from interview_edge.access.opening import Access, open_access
 from interview_edge.archive.archive import Archive
 from interview_edge.archive.deletion import resume_deletions
 from interview_edge.archive.policy import ArchivePolicy
@@ -66,7 +65,7 @@ class Edge:
     parts: NodeParts
     registry: Registry
     sockets: OpenSockets
-    ring: KeyRing
+    access: Access
     asgi_app: Callable[..., Any]
 
     @asynccontextmanager
@@ -137,11 +136,9 @@ async def open_edge(
             on_recover=lambda: log.info("the journal commits again"),
         )
         sockets = OpenSockets()
-        ring = KeyRing(catalog.access, interval=settings.key_poll_interval, now_ms=wall_ms)
-        await ring.load()
-        authenticator = Authenticator(ring, takes_jwt=settings.takes_jwt)
-        app = build_asgi_app(WebContext(parts, registry, sockets, authenticator, version("interview-edge")))
-        edge = Edge(settings, parts, registry, sockets, ring, app)
+        access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
+        app = build_asgi_app(WebContext(parts, registry, sockets, access, version("interview-edge")))
+        edge = Edge(settings, parts, registry, sockets, access, app)
         async with _tasks(edge):
             yield edge
 
@@ -175,7 +172,7 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         await nursery.start(edge.parts.archive.run)
         await nursery.start(edge.registry.run)
         nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
-        nursery.start_soon(edge.ring.run)
+        nursery.start_soon(edge.access.ring.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
         try:

@@ -185,6 +185,9 @@ INVALID_TICKET = _kind(
 AUTH_TIMEOUT = _kind(
     "auth_timeout", "the first frame with the credential did not come in time", 401, 4401, Fault.CLIENT
 )
+JWKS_UNAVAILABLE = _kind(
+    "jwks_unavailable", "the keys that sign JWTs can't be fetched now; retry", 503, 1013, Fault.UPSTREAM
+)
 INSUFFICIENT_SCOPE = _kind("insufficient_scope", "this needs the scope {scope}", 403, 4403, Fault.CLIENT)
 CSRF_REFUSED = _kind(
     "csrf_refused",

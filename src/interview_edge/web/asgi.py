@@ -26,6 +26,7 @@ from interview_edge.errors import (
 )
 from interview_edge.web.audio_resource import AudioResource
 from interview_edge.web.audio_socket import AudioSocket
+from interview_edge.web.auth_resource import AuthResource
 from interview_edge.web.client_address import CLIENT, find_client
 from interview_edge.web.context import WebContext
 from interview_edge.web.documents import Documents
@@ -96,7 +97,7 @@ class EdgeAsgi:
         except Exception as error:  # the boundary: what it is to the client, refusals.py says
             refusal = known_error(error)
             self._traffic.count(route, scope["method"], refusal.kind.status)
-            await refuse_http(refusal, send)
+            await refuse_http(refusal, scope, send)
             return
         rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
         await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, send)
@@ -188,6 +189,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *SessionResource(context).routes(),
         *StateLaneResource(context).routes(),
         *AudioResource(context).routes(),
+        *AuthResource(context).routes(),
         *documents.routes(),
     ]
     socket_routes = _socket_routes()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
-from interview_edge.access.authenticator import Authenticator
+from interview_edge.access.opening import Access
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.web.audio_socket import AudioSocket
@@ -65,5 +65,5 @@ class WebContext:
     parts: NodeParts
     registry: Registry
     sockets: OpenSockets
-    authenticator: Authenticator
+    access: Access
     version: str

@@ -48,11 +48,11 @@ class Door:
         return principal
 
     async def _recognise(self, scope: Any, route: Route) -> Principal:
-        if not self._context.authenticator.guarded:
+        if not self._context.access.authenticator.guarded:
             return EVERYBODY
         credential = find_credential(scope["headers"])
         if credential is not None:
-            return await self._context.authenticator.recognise(credential)
+            return await self._context.access.authenticator.recognise(credential)
         if route.access is Visitors.ANYBODY:
             return NOBODY
         raise EdgeError(MISSING_AUTH)

@@ -21,7 +21,7 @@ from interview_edge.errors import (
 from interview_edge.web.hypercorn import BodyBudget, BodyLimit
 from interview_edge.web.messages import REQUEST_STACK
 from interview_edge.web.paths import SegmentConverter
-from interview_edge.web.refusals import error_body, error_headers, known_error, refuse_http
+from interview_edge.web.refusals import error_body, error_headers, family_of, known_error, refuse_http
 from interview_edge.web.routes import Route
 from interview_edge.web.traffic import UNMATCHED, Traffic
 
@@ -46,7 +46,7 @@ def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
 
     async def refuse(error: EdgeError, scope: Any, send: Any) -> None:
         traffic.count(UNMATCHED, scope["method"], error.kind.status)
-        await refuse_http(error, send)
+        await refuse_http(error, scope, send)
 
     bounded = BodyLimit(
         app=_untyped(app), limit_for=_body_limit, budget=BodyBudget(BODIES_TOTAL), refuse=refuse
@@ -101,4 +101,5 @@ def _answer_http_exception(error: HTTPException) -> Response:
 
 
 def _refusal(error: EdgeError, headers: dict[str, str]) -> Response:
-    return Response(error_body(error), error.kind.status, error_headers(error) | headers)
+    body = error_body(error, family_of(request.path))
+    return Response(body, error.kind.status, error_headers(error) | headers)

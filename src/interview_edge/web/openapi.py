@@ -8,16 +8,26 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from interview_edge.access.credentials import LOGIN_COOKIE
 from interview_edge.errors import ErrorKind
-from interview_edge.web.routes import Content, Parameter, Route
+from interview_edge.web.access_schemas import ACCESS_SCHEMAS
+from interview_edge.web.refusals import Family, family_of
+from interview_edge.web.routes import Content, Parameter, Route, Visitors
 from interview_edge.web.schemas import SCHEMAS, ref
 
 _PARAMETER = re.compile(r"<segment:([a-z_]+)>")
+_ERRORS = {Family.INGEST: "Error", Family.API: "ApiError", Family.OPENAI: "OpenAiError"}
+_SECURITY: Mapping[str, Mapping[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT."},
+    "api_key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "login": {"type": "apiKey", "in": "cookie", "name": LOGIN_COOKIE},
+}
 _PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "session_id": (
         {"type": "string", "minLength": 1, "maxLength": 128},
         "any Unicode, percent-encoded (a `/` in it as `%2F`)",
     ),
+    "key_id": ({"type": "string", "minLength": 1}, "the public part of an API key"),
     "stream": ({"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}, "an audio channel of the session"),
     "seq": ({"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, "the second's number, from 1"),
 }
@@ -36,18 +46,22 @@ def make_openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
             "version": version,
             "description": (
                 "Live interview audio in, every acknowledged second kept, the finished record out. "
-                "Audio comes in by WebSocket, see /asyncapi.json. Errors are `{detail, code}`, with fields "
-                "of their own where that helps."
+                "Audio comes in by WebSocket, see /asyncapi.json. Errors are `{detail, code}`, under "
+                "/api `{success, error, code}`, under /auth, /v1/usage and /v1/realtime as OpenAI's "
+                "are, with fields of their own where that helps."
             ),
         },
         "paths": paths,
-        "components": {"schemas": dict(SCHEMAS)},
+        "components": {"schemas": {**SCHEMAS, **ACCESS_SCHEMAS}, "securitySchemes": _SECURITY},
     }
 
 
 def _operation(route: Route) -> dict[str, Any]:
     answers: dict[str, Any] = {str(status): _answer(content) for status, content in route.answers.items()}
-    answers |= {str(status): _refusals(kinds) for status, kinds in _by_status(route.all_errors).items()}
+    family = family_of(route.path)
+    answers |= {
+        str(status): _refusals(kinds, family) for status, kinds in _by_status(route.all_errors).items()
+    }
     shown: dict[str, Any] = {
         "summary": route.summary,
         "operationId": f"{route.method.lower()}_{_words(route.path)}",
@@ -57,6 +71,8 @@ def _operation(route: Route) -> dict[str, Any]:
         ],
         "responses": dict(sorted(answers.items())),
     }
+    if route.access is not Visitors.ANYBODY:
+        shown["security"] = [{name: []} for name in _SECURITY]
     if route.body is not None:
         shown["requestBody"] = _answer(route.body)
     return shown
@@ -78,11 +94,13 @@ def _by_status(kinds: Iterable[ErrorKind]) -> dict[int, list[ErrorKind]]:
     return found
 
 
-def _refusals(kinds: Sequence[ErrorKind]) -> dict[str, Any]:
+def _refusals(kinds: Sequence[ErrorKind], family: Family) -> dict[str, Any]:
     codes = {"type": "object", "properties": {"code": {"enum": [kind.code for kind in kinds]}}}
+    if family is Family.OPENAI:
+        codes = {"type": "object", "properties": {"error": codes}}
     return {
         "description": "; ".join(f"`{kind.code}`: {kind.detail}" for kind in kinds),
-        "content": {"application/json": {"schema": {"allOf": [ref("Error"), codes]}}},
+        "content": {"application/json": {"schema": {"allOf": [ref(_ERRORS[family]), codes]}}},
     }
 
 

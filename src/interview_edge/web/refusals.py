@@ -4,6 +4,7 @@ bodies).
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from interview_edge.errors import (
     SESSION_DELETED,
     STORAGE_UNAVAILABLE,
     EdgeError,
+    ErrorKind,
+    Fault,
 )
 from interview_edge.journal import JournalError
 
@@ -52,9 +55,50 @@ def known_error(error: Exception) -> EdgeError:
     return found
 
 
-def error_body(error: EdgeError) -> bytes:
-    """`{detail, code}` and the error's own fields, as JSON."""
-    return msgspec.json.encode({"detail": error.detail, "code": error.kind.code} | dict(error.fields))
+class Family(enum.Enum):
+    """How the errors of a group of routes look (contract ingest.md, Error bodies)."""
+
+    INGEST = enum.auto()  # {detail, code}
+    API = enum.auto()  # {success: false, error, code}
+    OPENAI = enum.auto()  # {error: {message, type, code}}
+
+
+_OPENAI_PATHS = ("/auth/", "/v1/usage", "/realtime/", "/v1/realtime/")
+
+
+def family_of(path: str) -> Family:
+    """The family of a path."""
+    if path.startswith("/api/"):
+        return Family.API
+    return Family.OPENAI if path == "/" or path.startswith(_OPENAI_PATHS) else Family.INGEST
+
+
+def error_body(error: EdgeError, family: Family = Family.INGEST) -> bytes:
+    """The error as JSON, its own fields in it."""
+    return msgspec.json.encode(_shape(error, family) | dict(error.fields))
+
+
+def _shape(error: EdgeError, family: Family) -> dict[str, Any]:
+    kind = error.kind
+    as_openai = {"error": {"message": error.detail, "type": _type(kind), "code": kind.code}}
+    match family:
+        case Family.OPENAI:
+            return as_openai
+        case Family.API:
+            return {"success": False, "error": error.detail, "code": kind.code}
+        case Family.INGEST:
+            # Contract gateway.md asks for its shape wherever a credential is missing or wrong.
+            both = as_openai if kind.status in (401, 403, 429) else {}
+            return {"detail": error.detail, "code": kind.code} | both
+
+
+def _type(kind: ErrorKind) -> str:
+    by_status = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    if kind.status in by_status:
+        return by_status[kind.status]
+    if kind.fault is Fault.UPSTREAM:
+        return "upstream_error"
+    return "invalid_request_error" if kind.status < 500 else "service_error"
 
 
 def error_headers(error: EdgeError) -> dict[str, str]:
@@ -62,6 +106,8 @@ def error_headers(error: EdgeError) -> dict[str, str]:
     beside a range outside of it.
     """
     headers = {"content-type": "application/json; charset=utf-8"} | COMMON_HEADERS
+    if error.kind.status == 401:
+        headers["www-authenticate"] = "Bearer"
     if error.kind.status == 503 or error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after or DEFAULT_RETRY_AFTER)))
     if error.kind is RANGE_NOT_SATISFIABLE:
@@ -69,9 +115,9 @@ def error_headers(error: EdgeError) -> dict[str, str]:
     return headers | dict(error.headers)
 
 
-async def refuse_http(error: EdgeError, send: Send) -> None:
+async def refuse_http(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
     """Answer an HTTP request with the error, over plain ASGI."""
-    await _respond("http.response", error, send)
+    await _respond("http.response", error, family_of(scope["path"]), send)
 
 
 async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
@@ -79,13 +125,13 @@ async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Sen
     403.
     """
     if "websocket.http.response" in (scope.get("extensions") or {}):
-        await _respond("websocket.http.response", error, send)
+        await _respond("websocket.http.response", error, family_of(scope["path"]), send)
     else:
         await send({"type": "websocket.close", "code": error.kind.close or 1008, "reason": error.kind.code})
 
 
-async def _respond(kind: str, error: EdgeError, send: Send) -> None:
-    body = error_body(error)
+async def _respond(kind: str, error: EdgeError, family: Family, send: Send) -> None:
+    body = error_body(error, family)
     shown = error_headers(error) | {"content-length": str(len(body))}
     encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in shown.items()]
     await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encoded})

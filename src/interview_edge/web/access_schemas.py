@@ -1,0 +1,58 @@
+"""JSON schemas of what the routes of keys, logins, usage and audit take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from interview_edge.access.principal import Scope, Via
+from interview_edge.catalog.access import UsageKind
+from interview_edge.web.schemas import BOOLEAN, COUNT, TEXT, TIME, Schema, listing, nullable, record, ref
+
+SCOPES: Schema = {"type": "array", "items": {"enum": [scope.value for scope in Scope]}}
+AMOUNTS: Schema = {
+    "type": "object",
+    "properties": {kind.value: COUNT for kind in UsageKind},
+    "additionalProperties": False,
+}
+_WHO: Mapping[str, Schema] = {
+    "user": TEXT,
+    "scopes": SCOPES,
+    "via": {"enum": [via.value for via in Via]},
+    "key_id": nullable(TEXT),
+    "expires_at": nullable(TIME),
+}
+_KEY: Mapping[str, Schema] = {
+    "key_id": TEXT,
+    "name": TEXT,
+    "owner": TEXT,
+    "scopes": SCOPES,
+    "quotas": AMOUNTS,
+    "created_at": TIME,
+    "expires_at": nullable(TIME),
+    "revoked_at": nullable(TIME),
+    "last_used_at": nullable(TIME),
+}
+
+ACCESS_SCHEMAS: Mapping[str, Schema] = {
+    "LoginRequest": record({"key": TEXT}),
+    "Login": record({**_WHO, "csrf_token": TEXT}),
+    "Me": record(_WHO, {"csrf_token": TEXT}),
+    "Done": record({"done": BOOLEAN}),
+    "Ticket": record({"ticket": TEXT, "expires_in": COUNT}),
+    "Key": record(_KEY),
+    "NewKey": record({**_KEY, "key": TEXT}),
+    "KeyList": record({"items": listing(ref("Key"))}),
+    "KeyRequest": record(
+        {
+            "name": {"type": "string", "minLength": 1, "maxLength": 100},
+            "scopes": {**SCOPES, "minItems": 1},
+        },
+        {
+            "owner": {"type": "string", "minLength": 1, "maxLength": 256, "default": "local"},
+            "expires_in_days": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3650},
+            "quotas": AMOUNTS,
+        },
+    ),
+    "ApiError": record({"success": {"const": False}, "error": TEXT, "code": TEXT}),
+    "OpenAiError": record({"error": record({"message": TEXT, "type": TEXT, "code": TEXT})}),
+}
