@@ -12,6 +12,7 @@ from interview_edge.catalog.access import AccessRecords, AuditEntry, KeyRecord
 from interview_edge.errors import KEY_NOT_FOUND, EdgeError
 
 _DAY_MS = 86_400_000
+MAX_DAYS = 3650
 
 
 @attrs.frozen
@@ -43,7 +44,7 @@ async def create_key(
         created_at=now,
         expires_at=None if days is None else now + int(days * _DAY_MS),
     )
-    detail = {"owner": record.owner, "scopes": sorted(record.scopes)}
+    detail = {**audit.detail, "owner": record.owner, "scopes": sorted(record.scopes)}
     await records.add_key(record, attrs.evolve(audit, target=key_id, detail=detail))
     return text, record
 

@@ -18,8 +18,10 @@ import attrs
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.cli.loopback import require_loopback
-from interview_edge.cli.settings_sources import CONFIG_VARIABLE, TomlSource, load_settings
+from interview_edge.cli.settings_sources import CONFIG_VARIABLE, TomlSource, load_settings, read_api_key
+from interview_edge.core.models import LOCAL_USER
 from interview_edge.settings import Settings, SettingsError
 
 FAILED = 1
@@ -74,6 +76,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         _complain(f"settings: {error}")
         return MISUSED
+    except CatalogUnavailable as error:
+        _complain(f"catalog: {error}")
+        return FAILED
     except BaseExceptionGroup as group:
         if group.split(KeyboardInterrupt)[1] is None:  # Ctrl-C as nurseries pass it on
             return INTERRUPTED
@@ -129,6 +134,55 @@ async def doctor(*, flags: StartFlags | None = None) -> int:
     return FAILED if any(item.verdict is Verdict.FAILED for item in findings) else 0
 
 
+keys = App(name="keys", help="Make, list and revoke API keys, on the catalog that the settings name.")
+app.command(keys)
+
+
+@keys.command(name="create")
+async def create_key(
+    *,
+    name: Annotated[str, Parameter(help="What it is for.")],
+    scopes: Annotated[str, Parameter(help="ingest, sessions, realtime, admin...; commas between.")],
+    owner: Annotated[str, Parameter(help="The user whose sessions it sees.")] = LOCAL_USER,
+    expires_days: Annotated[float | None, Parameter(help="Days until it expires; default: never.")] = None,
+    quota: Annotated[
+        tuple[str, ...], Parameter(help="what=amount a day, e.g. audio_samples=57600000; repeatable.")
+    ] = (),
+    flags: StartFlags | None = None,
+) -> int:
+    """Make an API key and print it, this once. From the first one on the server asks everybody for a key."""
+    from interview_edge.cli.keys import create, parse_new_key
+
+    try:
+        wanted = parse_new_key(name, owner, scopes, expires_days, quota)
+    except ValueError as error:
+        _complain(str(error))
+        return MISUSED
+    return await create(load(flags), wanted, print, _complain)
+
+
+@keys.command(name="list")
+async def list_keys(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", help="A line of JSON a key.", negative="")] = False,
+    flags: StartFlags | None = None,
+) -> int:
+    """Show every key, revoked and expired ones too; never the secrets, which nobody has."""
+    from interview_edge.cli.keys import list_keys as show
+
+    return await show(load(flags), as_json, print, Console())
+
+
+@keys.command(name="revoke")
+async def revoke_key(
+    key: Annotated[str, Parameter(help="Its id.")], /, *, flags: StartFlags | None = None
+) -> int:
+    """Revoke a key, for good. A running server refuses it, and closes its sockets, within seconds."""
+    from interview_edge.cli.keys import revoke
+
+    return await revoke(load(flags), key, print, _complain)
+
+
 @app.command
 async def smoke(
     *,
@@ -152,6 +206,7 @@ async def smoke(
         session_id or _fresh_id("smoke"),
         chunks,
         lambda text: print(text, flush=True),
+        api_key=read_api_key(os.environ),
     )
 
 
@@ -197,6 +252,7 @@ async def send(
         raw=raw,
         finalize=finalize,
         complain=_complain,
+        api_key=read_api_key(os.environ),
     )
 
 

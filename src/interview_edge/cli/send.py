@@ -50,12 +50,13 @@ async def send_file(
     raw: bool,
     finalize: bool,
     complain: Callable[[str], None],
+    api_key: str | None = None,
 ) -> int:
     """The command: open `file` (`-`: standard input), send it, show progress; answers the exit status."""
     try:
         source = await trio.to_thread.run_sync(_open, file, raw, abandon_on_cancel=True)
         await require_server(url)
-        async with open_ingest(url, session_id, stream) as ingest:
+        async with open_ingest(url, session_id, stream, api_key=api_key) as ingest:
             print(f"session {session_id}", flush=True)
             with _progress(source.seconds) as advance:
                 sent = await send_source(ingest, source, speed=speed, resume=file != "-", on_chunk=advance)

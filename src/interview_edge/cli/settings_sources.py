@@ -24,6 +24,7 @@ from interview_edge.settings import Settings, SettingsError
 PREFIX = "EDGE_"
 FILE_SUFFIX = "_FILE"
 CONFIG_VARIABLE = "EDGE_CONFIG"
+KEY_VARIABLE = "EDGE_API_KEY"  # of `send` and `smoke`; the server has no use for one
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -76,6 +77,18 @@ def load_settings(
         raise SettingsError(_with_sources(str(error), given)) from None
 
 
+def read_api_key(environ: Mapping[str, str], read_file: Callable[[Path], str] = Path.read_text) -> str | None:
+    """The key that client commands send: `EDGE_API_KEY`, or what is in the file of `EDGE_API_KEY_FILE`.
+
+    Never a flag: other users of a machine can read those. Raises `SettingsError` for a file that can't be
+    read.
+    """
+    by_file = KEY_VARIABLE + FILE_SUFFIX
+    if path := environ.get(by_file):
+        return _read(by_file, path, read_file)
+    return environ.get(KEY_VARIABLE) or None
+
+
 def _from_toml(toml: TomlSource, attributes: Mapping[str, attrs.Attribute[Any]]) -> dict[str, _Given]:
     try:
         table = tomllib.loads(toml.text)
@@ -93,7 +106,7 @@ def _from_environment(
     read_file: Callable[[Path], str],
 ) -> dict[str, _Given]:
     given: dict[str, _Given] = {}
-    known = {CONFIG_VARIABLE}
+    known = {CONFIG_VARIABLE, KEY_VARIABLE, KEY_VARIABLE + FILE_SUFFIX}
     for name, attribute in attributes.items():
         own = PREFIX + name.upper()
         by_file = own + FILE_SUFFIX

@@ -31,11 +31,17 @@ def tone(seq: int) -> bytes:
 
 
 async def smoke(
-    base_http: str, base_ws: str, session_id: str, chunks: int, show: Callable[[str], None]
+    base_http: str,
+    base_ws: str,
+    session_id: str,
+    chunks: int,
+    show: Callable[[str], None],
+    *,
+    api_key: str | None = None,
 ) -> int:
     """Send `chunks` tones as JSON frames and check acks, counts and state; answers the exit status."""
     try:
-        report = await _exercise(base_http, base_ws, session_id, chunks, show)
+        report = await _exercise(base_http, base_ws, session_id, chunks, show, api_key)
     except (SmokeFailed, ClientError, ValueError) as error:
         show(json.dumps({"ok": False, "session_id": session_id, "error": str(error)}, ensure_ascii=False))
         return 1
@@ -44,7 +50,12 @@ async def smoke(
 
 
 async def _exercise(
-    base_http: str, base_ws: str, session_id: str, chunks: int, show: Callable[[str], None]
+    base_http: str,
+    base_ws: str,
+    session_id: str,
+    chunks: int,
+    show: Callable[[str], None],
+    api_key: str | None,
 ) -> dict[str, int]:
     acks: list[Ack] = []
 
@@ -57,7 +68,9 @@ async def _exercise(
 
     await require_server(base_http)
     patience = Persistence(give_up_after=_DEADLINE, answer_timeout=_DEADLINE)
-    async with open_ingest(base_ws, session_id, binary=False, persistence=patience, on_ack=on_ack) as ingest:
+    async with open_ingest(
+        base_ws, session_id, binary=False, api_key=api_key, persistence=patience, on_ack=on_ack
+    ) as ingest:
         before = ingest.ready.ingest
         first = before.last_seq + 1
         show(f"connected session_id={session_id} last_seq={before.last_seq} ack={ingest.ready.ack}")
@@ -72,7 +85,7 @@ async def _exercise(
     _expect("last_seq", status.last_seq, before.last_seq + chunks)
     _expect("received_chunks", status.received_chunks, before.received_chunks + chunks)
     _expect("missing_chunks", status.missing_chunks, before.missing_chunks)
-    async with EdgeHttp(base_http, timeout=_DEADLINE) as http:
+    async with EdgeHttp(base_http, api_key=api_key, timeout=_DEADLINE) as http:
         state = await http.state(session_id)
     report = {name: getattr(status, name) for name in ("received_chunks", "last_seq", "bytes_stored")}
     ingested = state.get("ingest") or {}

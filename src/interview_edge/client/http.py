@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from interview_edge.client.errors import EdgeRequestError, EdgeUnreachable
-from interview_edge.client.urls import session_segment
+from interview_edge.client.urls import session_segment, with_key
 from interview_edge.core.models import DEFAULT_STREAM
 
 DEFAULT_TIMEOUT = 60.0  # over finalize's 30 s and resolve's 15 s
@@ -40,17 +40,19 @@ class EdgeHttp:
         self,
         base_url: str,
         *,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`timeout` in seconds, for each of connect, read, write.
+        """`api_key` is sent as `Authorization: Bearer`. `timeout` in seconds, for each of connect, read,
+        write.
 
         `transport` reaches a server inside this program: `httpx.ASGITransport(app)`.
         """
         self._base = base_url.rstrip("/")
         self._client = httpx.AsyncClient(
-            headers=dict(headers or {}), timeout=timeout, transport=transport, trust_env=False
+            headers=with_key(headers, api_key), timeout=timeout, transport=transport, trust_env=False
         )
 
     async def __aenter__(self) -> Self:

@@ -17,7 +17,7 @@ import trio
 from interview_edge.client.errors import IngestClosed
 from interview_edge.client.link import Link, Persistence, Target
 from interview_edge.client.outbox import Request
-from interview_edge.client.urls import ingest_url
+from interview_edge.client.urls import ingest_url, with_key
 from interview_edge.core.models import DEFAULT_STREAM, SeqRanges
 from interview_edge.wire import chunk_dialect
 from interview_edge.wire.frames import (
@@ -220,6 +220,7 @@ async def open_ingest(
     binary: bool = True,
     events: bool = False,
     max_unacked: int | None = None,
+    api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     persistence: Persistence | None = None,
@@ -229,8 +230,8 @@ async def open_ingest(
 
     Leaving the block normally drains and closes; leaving it by an exception closes at once, unacked chunks
     unsent. `max_unacked` bounds what is kept (default: the server's `max_in_flight`; a live source may want
-    more, 32,000 bytes each, to bridge an outage). `on_ack` is called for each ack, on the trio thread, and
-    must not block or raise. Raises `EdgeRequestError` where the server refuses the stream, `GaveUp` where it
+    more, 32,000 bytes each, to bridge an outage). `api_key` is sent as `Authorization: Bearer`. `on_ack` is
+    called for each ack, on the trio thread, and must not block or raise. Raises `EdgeRequestError` where the server refuses the stream, `GaveUp` where it
     can't be reached.
     """
     target = Target(
@@ -238,7 +239,7 @@ async def open_ingest(
         session_id=session_id,
         binary=binary,
         events=events,
-        headers=headers or {},
+        headers=with_key(headers, api_key),
         ssl_context=ssl_context,
     )
     link = Link(target, persistence or Persistence(), on_ack)

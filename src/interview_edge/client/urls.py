@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from interview_edge.core.models import DEFAULT_STREAM
@@ -25,3 +26,8 @@ def ingest_url(base_url: str, session_id: str, stream: str = DEFAULT_STREAM) -> 
     if stream != DEFAULT_STREAM:
         path += f"/{stream}"
     return f"{scheme}://{parts.netloc}{path}"
+
+
+def with_key(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """Request headers with the credential among them, where there is one."""
+    return dict(headers or {}) | ({} if api_key is None else {"authorization": f"Bearer {api_key}"})

@@ -11,7 +11,7 @@ from quart import Response, request
 from interview_edge.access.api_keys import parse_key
 from interview_edge.access.credentials import LOGIN_COOKIE, Bearer, LoginCookie, find_credential
 from interview_edge.access.csrf import csrf_token
-from interview_edge.access.key_admin import NewKey, create_key, revoke_key
+from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key
 from interview_edge.access.principal import Principal, Scope, Via
 from interview_edge.catalog.access import AuditEntry, GrantKind, KeyRecord, UsageKind
 from interview_edge.core.times import iso_from_ms
@@ -36,7 +36,6 @@ _JSON = "application/json"
 _BODY = (BODY_NOT_JSON, INVALID_BODY, BODY_TOO_LARGE)
 MAX_NAME = 100
 MAX_OWNER = 256
-MAX_DAYS = 3650
 
 
 @attrs.frozen
