@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 import attrs
 
+from interview_edge.catalog.access import UsageKind
 from interview_edge.catalog.protocol import StoredChunks
 from interview_edge.catalog.queries import LEDGER_COLUMNS, ensure_session, ensure_stream, touch
 from interview_edge.catalog.records import (
@@ -22,8 +23,11 @@ from interview_edge.catalog.records import (
     place,
     to_json,
 )
+from interview_edge.catalog.sqlite_access import add_usage
 from interview_edge.core.ledger import merge
-from interview_edge.core.models import Extent, StreamKey
+from interview_edge.core.models import Extent, LedgerSnapshot, StreamKey
+from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
+from interview_edge.core.times import day_of
 
 _EXTENT_COLUMNS = (
     "first, last, object_key, length, sha256, format, start, object_size, stored_at, expired, recorded"
@@ -37,19 +41,52 @@ def record_stored(connection: apsw.Connection, stored: StoredChunks) -> list[int
     ensure_stream(connection, key.session_id, key.stream)
     new = _add_extents(connection, key, stored.extents)
     conflicts = _add_identities(connection, key, stored.identities)
-    _merge_ledger(connection, stored, count_duplicates=bool(new) or not stored.extents)
+    before, after = _merge_ledger(connection, stored, count_duplicates=bool(new) or not stored.extents)
+    _count_usage(connection, stored, used_by_step(before, after, new))
     touch(connection, key.session_id, stored.stored_at)
     return conflicts
 
 
-def _add_extents(connection: apsw.Connection, key: StreamKey, extents: Sequence[Extent]) -> int:
-    """Write the extents that aren't there; how many those are."""
+def used_by_step(before: LedgerSnapshot, after: LedgerSnapshot, new: Sequence[Extent]) -> Mapping[str, int]:
+    """What one step of the archive used: the seconds that the ledger didn't hold before, and the objects that
+    the table didn't name. A step that is repeated finds both there, and uses nothing.
+    """
+    sizes = {extent.key: extent.object_size for extent in new}  # an object's extents come in one step
+    return {
+        UsageKind.CHUNKS: _count(after) - _count(before),
+        UsageKind.AUDIO_SAMPLES: (_bytes_held(after) - _bytes_held(before)) // SAMPLE_BYTES,
+        UsageKind.STORED_BYTES: sum(sizes.values()),
+    }
+
+
+def _count(ledger: LedgerSnapshot) -> int:
+    return sum(last - first + 1 for first, last in ledger.held)
+
+
+def _bytes_held(ledger: LedgerSnapshot) -> int:
+    """PCM bytes of the seconds held: all are whole but the one that ended the stream."""
+    short = 0 if ledger.final_seq is None else CHUNK_BYTES - ledger.final_length
+    return _count(ledger) * CHUNK_BYTES - short
+
+
+def _count_usage(connection: apsw.Connection, stored: StoredChunks, amounts: Mapping[str, int]) -> None:
+    if not any(amounts.values()):
+        return
+    row: Any = connection.execute(
+        "SELECT owner, coalesce(key_id, '') FROM sessions WHERE session_id = ?", (stored.key.session_id,)
+    ).fetchone()
+    owner, key_id = row
+    add_usage(connection, day_of(stored.stored_at), owner, key_id, amounts)
+
+
+def _add_extents(connection: apsw.Connection, key: StreamKey, extents: Sequence[Extent]) -> list[Extent]:
+    """Write the extents that aren't there, and answer those."""
     counted: Any = connection.execute(
         "SELECT extent_count, longest_extent FROM streams WHERE session_id = ? AND stream = ?",
         (key.session_id, key.stream),
     ).fetchone()
     before, longest = counted
-    after = before
+    new: list[Extent] = []
     for e in extents:
         connection.execute(
             f"INSERT INTO objects (session_id, stream, {_EXTENT_COLUMNS}) "  # noqa: S608  # a constant
@@ -57,18 +94,18 @@ def _add_extents(connection: apsw.Connection, key: StreamKey, extents: Sequence[
             "ON CONFLICT (session_id, stream, first, last, object_key) DO NOTHING",
             (
                 *(key.session_id, key.stream, e.first, e.last, e.key, e.length, e.sha256, e.format, e.offset),
-                *(e.object_size, e.stored_at, int(e.expired), after + 1),
+                *(e.object_size, e.stored_at, int(e.expired), before + len(new) + 1),
             ),
         )
         if connection.changes():
-            after += 1
+            new.append(e)
             longest = max(longest, e.last - e.first + 1)
-    if after > before:
+    if new:
         connection.execute(
             "UPDATE streams SET extent_count = ?, longest_extent = ? WHERE session_id = ? AND stream = ?",
-            (after, longest, key.session_id, key.stream),
+            (before + len(new), longest, key.session_id, key.stream),
         )
-    return int(after - before)
+    return new
 
 
 def _add_identities(connection: apsw.Connection, key: StreamKey, new: Mapping[int, bytes]) -> list[int]:
@@ -95,7 +132,10 @@ def _add_identities(connection: apsw.Connection, key: StreamKey, new: Mapping[in
     return conflicts
 
 
-def _merge_ledger(connection: apsw.Connection, stored: StoredChunks, *, count_duplicates: bool) -> None:
+def _merge_ledger(
+    connection: apsw.Connection, stored: StoredChunks, *, count_duplicates: bool
+) -> tuple[LedgerSnapshot, LedgerSnapshot]:
+    """Merge the step's ledger into the stream's; the stream's before and after."""
     key = stored.key
     row: Any = connection.execute(
         f"SELECT {LEDGER_COLUMNS} FROM streams WHERE session_id = ? AND stream = ?",  # noqa: S608  # a constant
@@ -115,6 +155,7 @@ def _merge_ledger(connection: apsw.Connection, stored: StoredChunks, *, count_du
                 *(after.started_at, after.updated_at, key.session_id, key.stream),
             ),
         )
+    return before, after
 
 
 def extents(connection: apsw.Connection, key: StreamKey, first: int, last: int | None) -> list[Extent]:

@@ -162,9 +162,10 @@ class Catalog(Protocol):
         Idempotent: an extent whose key and seqs are there already changes nothing, and where none of the
         extents is new, no duplicates are added. (A step without extents adds its duplicates each time: a
         crash between it and the journal's trim counts those repeats twice, and nothing else.) The ledger is
-        merged as `core.ledger.merge` does. Where another extent already holds one of the seqs, the first
-        stands for it (`Extent.recorded`), and so does its identity; the answer is the seqs, ascending, that
-        were held before with another identity (conflicts). Raises `SessionIsDeleted`.
+        merged as `core.ledger.merge` does. The seconds and objects that are new count as used by the
+        session's owner and key on the UTC day of `stored_at`. Where another extent already holds one of the
+        seqs, the first stands for it (`Extent.recorded`), and so does its identity; the answer is the seqs,
+        ascending, that were held before with another identity (conflicts). Raises `SessionIsDeleted`.
         """
         ...
 

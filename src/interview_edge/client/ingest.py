@@ -231,8 +231,8 @@ async def open_ingest(
     Leaving the block normally drains and closes; leaving it by an exception closes at once, unacked chunks
     unsent. `max_unacked` bounds what is kept (default: the server's `max_in_flight`; a live source may want
     more, 32,000 bytes each, to bridge an outage). `api_key` is sent as `Authorization: Bearer`. `on_ack` is
-    called for each ack, on the trio thread, and must not block or raise. Raises `EdgeRequestError` where the server refuses the stream, `GaveUp` where it
-    can't be reached.
+    called for each ack, on the trio thread, and must not block or raise. Raises
+    `EdgeRequestError` where the server refuses the stream, `GaveUp` where it can't be reached.
     """
     target = Target(
         url=ingest_url(base_url, session_id, stream),
