@@ -36,6 +36,7 @@ from interview_edge.catalog import open_catalog
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.models import AckLevel
 from interview_edge.journal import Journal, open_journal
+from interview_edge.services.realtime import open_realtime
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
@@ -137,7 +138,10 @@ async def open_edge(
         )
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
-        app = build_asgi_app(WebContext(parts, registry, sockets, access, version("interview-edge")))
+        realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms))
+        app = build_asgi_app(
+            WebContext(parts, registry, sockets, access, realtime, version("interview-edge"))
+        )
         edge = Edge(settings, parts, registry, sockets, access, app)
         async with _tasks(edge):
             yield edge

@@ -243,7 +243,9 @@ class Settings:
     )
     # Keys the HMAC that stands for a user towards the provider; default: openai_api_key.
     safety_identifier_key: str | None = attrs.field(default=None, repr=False, metadata={"secret": True})
-    realtime_models: tuple[str, ...] = ("gpt-realtime", "gpt-realtime-mini")  # the first is the default
+    realtime_models: tuple[str, ...] = attrs.field(  # the first is the default
+        default=("gpt-realtime", "gpt-realtime-mini"), validator=_matching("at least one name", bool)
+    )
     realtime_voice: str = "marin"
     realtime_instructions: str | None = None
     realtime_ttl: int = attrs.field(default=60, validator=_between(10, 7200))

@@ -78,10 +78,11 @@ class KeySet:
         async with self._client.stream("GET", self._url) as response:
             response.raise_for_status()
             body = bytearray()
+            # Read to its end, within the deadline: httpx leaves a generator behind where reading stops early.
             async for part in response.aiter_bytes():
-                body += part
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"a JWKS of over {MAX_BYTES} bytes")
+                body += part[: MAX_BYTES + 1 - len(body)]
+        if len(body) > MAX_BYTES:
+            raise ValueError(f"a JWKS of over {MAX_BYTES} bytes")
         document = msgspec.json.decode(bytes(body), type=dict[str, Any])
         found = jwt.PyJWKSet.from_dict(document)
         return {key.key_id: key for key in found.keys if key.key_type != "oct" and _is_for_signing(key)}

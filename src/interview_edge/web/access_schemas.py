@@ -1,4 +1,4 @@
-"""JSON schemas of what the routes of keys, logins, usage and audit take and give."""
+"""JSON schemas of what the routes of keys, logins, usage, audit and realtime tokens take and give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 from interview_edge.access.principal import Scope, Via
 from interview_edge.catalog.access import UsageKind
-from interview_edge.web.schemas import BOOLEAN, COUNT, TEXT, TIME, Schema, listing, nullable, record, ref
+from interview_edge.web.schemas import (
+    ANYTHING,
+    BOOLEAN,
+    COUNT,
+    TEXT,
+    TIME,
+    Schema,
+    listing,
+    nullable,
+    record,
+    ref,
+)
 
 SCOPES: Schema = {"type": "array", "items": {"enum": [scope.value for scope in Scope]}}
 AMOUNTS: Schema = {
@@ -33,6 +44,8 @@ _KEY: Mapping[str, Schema] = {
     "last_used_at": nullable(TIME),
 }
 
+_SECONDS: Schema = {"type": "integer", "minimum": 10, "maximum": 7200}
+
 ACCESS_SCHEMAS: Mapping[str, Schema] = {
     "LoginRequest": record({"key": TEXT}),
     "Login": record({**_WHO, "csrf_token": TEXT}),
@@ -53,6 +66,16 @@ ACCESS_SCHEMAS: Mapping[str, Schema] = {
             "quotas": AMOUNTS,
         },
     ),
+    "RealtimeTokenRequest": record({}, {"model": TEXT}),
+    "RealtimeToken": record({"token": TEXT, "model": TEXT, "expires_at": COUNT, "expires_at_iso": TIME}),
+    "ClientSecretRequest": record(
+        {},
+        {
+            "expires_after": record({}, {"anchor": TEXT, "seconds": _SECONDS}),
+            "session": record({}, {"type": {"const": "realtime"}, "model": TEXT}),
+        },
+    ),
+    "ClientSecret": record({"value": TEXT, "expires_at": COUNT, "session": ANYTHING}),
     "ApiError": record({"success": {"const": False}, "error": TEXT, "code": TEXT}),
     "OpenAiError": record({"error": record({"message": TEXT, "type": TEXT, "code": TEXT})}),
 }

@@ -38,6 +38,7 @@ from interview_edge.web.node_resource import NodeResource
 from interview_edge.web.openapi import make_openapi
 from interview_edge.web.paths import join_path, split_path
 from interview_edge.web.peers import accept
+from interview_edge.web.realtime_resource import RealtimeResource
 from interview_edge.web.refusals import known_error, refuse_http, refuse_websocket
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
@@ -190,6 +191,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *StateLaneResource(context).routes(),
         *AudioResource(context).routes(),
         *AuthResource(context).routes(),
+        *RealtimeResource(context.realtime, context.parts.settings.realtime_root_alias).routes(),
         *documents.routes(),
     ]
     socket_routes = _socket_routes()

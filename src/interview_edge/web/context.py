@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from interview_edge.access.opening import Access
+from interview_edge.services.realtime import RealtimeService
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.web.audio_socket import AudioSocket
@@ -66,4 +67,5 @@ class WebContext:
     registry: Registry
     sockets: OpenSockets
     access: Access
+    realtime: RealtimeService
     version: str

@@ -174,7 +174,9 @@ async def test_many_at_once_wait_for_one_fetch() -> None:
         assert provider.asked == 1
 
 
-@pytest.mark.parametrize(("status", "body"), [(500, b"{}"), (200, b"no json"), (200, b'{"keys":[]}')])
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b"{}"), (200, b"no json"), (200, b'{"keys":[]}'), (200, b" " * 300_000)]
+)
 async def test_a_provider_in_trouble_costs_no_key_that_is_known(status: int, body: bytes) -> None:
     async with published(a=RSA_KEY) as (provider, keys):
         token = signed(RSA_KEY, "a", "RS256")

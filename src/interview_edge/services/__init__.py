@@ -1,0 +1,1 @@
+"""What talks to other people's models on behalf of our clients (contract gateway.md)."""
