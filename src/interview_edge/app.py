@@ -25,6 +25,7 @@ import attrs
 import structlog
 import trio
 
+from interview_edge.access.exposure import MAKE_A_KEY, refuse_exposure
 from interview_edge.access.opening import Access, open_access
 from interview_edge.archive.archive import Archive
 from interview_edge.archive.deletion import resume_deletions
@@ -273,10 +274,11 @@ class Server:
 @asynccontextmanager
 async def open_server(settings: Settings, **parts: Any) -> AsyncIterator[Server]:
     """`open_edge`, served on `settings.host` and `settings.port` (0: any free one). Leaving the block
-    drains.
+    drains. Raises SettingsError for a host that others reach, while nobody has to show a key.
     """
     with _bare_errors():
         async with open_edge(settings, **parts) as edge, trio.open_nursery() as nursery:
+            _check_exposure(edge)
             stop = trio.Event()
             nursery.start_soon(give_back_freed_memory, stop, edge.registry)
             urls = await nursery.start(
@@ -296,6 +298,18 @@ async def open_server(settings: Settings, **parts: Any) -> AsyncIterator[Server]
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + time_left):
                     await edge.drain(time_left)
                 stop.set()
+
+
+def _check_exposure(edge: Edge) -> None:
+    """Keys are in the catalog, so that this can be said only now. A key is never forgotten: a node that was
+    let out stays guarded.
+    """
+    guarded = edge.access.authenticator.guarded
+    refuse_exposure(edge.settings, guarded=guarded)
+    if edge.settings.insecure:
+        log.warning("insecure is set: whoever reaches the port may do everything", host=edge.settings.host)
+    elif not guarded:
+        log.info("there is no API key yet: only clients of this machine are served", make_one=MAKE_A_KEY)
 
 
 def _limits(settings: Settings) -> ServerLimits:

@@ -13,7 +13,7 @@ import trio
 from interview_edge.catalog import Catalog, CatalogUnavailable, open_sqlite_catalog
 from interview_edge.core.models import NewEvent, StreamKey
 from interview_edge.core.ranges import Ranges
-from interview_edge.testing.catalog import stored_chunks
+from interview_edge.testing.catalog_steps import stored_chunks
 
 SESSIONS = ("one", "two", "zwei/三")
 
@@ -69,6 +69,7 @@ async def broken_promise(path: Path, promised: Promised) -> str | None:
 
 
 async def first_broken(catalog: Catalog, promised: Promised) -> str | None:
+    counted = 0
     for session_id, seqs in promised.seqs.items():
         key = StreamKey(session_id)
         record = await catalog.load_session(session_id)
@@ -85,7 +86,9 @@ async def first_broken(catalog: Catalog, promised: Promised) -> str | None:
             return f"{session_id}: half a transaction: {held}, {extents}, {sorted(identities)}"
         if len(await catalog.events(session_id)) < promised.events[session_id]:
             return f"{session_id}: events are gone"
-    return None
+        counted += len(held)
+    used = sum(row.amounts["chunks"] for row in await catalog.access.usage("1970-01-01", "1970-01-02"))
+    return None if used == counted else f"{counted} chunks are held, usage says {used}"
 
 
 async def check_seeds(disk_class: Any, folder: Path, seeds: range) -> None:

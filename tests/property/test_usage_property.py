@@ -1,56 +1,129 @@
-"""What counts as used: each second and each object once, in whatever order and however often steps come."""
+"""Whatever the order of steps, however often each is repeated or rolled back: usage is as of each once."""
 
 from __future__ import annotations
 
-import random
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import apsw
-from hypothesis import given
+import attrs
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interview_edge.catalog import objects, queries
-from interview_edge.catalog.access import UsageKind
-from interview_edge.catalog.protocol import StoredChunks
-from interview_edge.core.models import Caller
+from interview_edge.catalog import StoredChunks
+from interview_edge.catalog.objects import record_stored
+from interview_edge.catalog.queries import open_session
+from interview_edge.core.models import Caller, Extent, StreamKey
+from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
 from interview_edge.sqlite import in_transaction, migrate
-from interview_edge.testing.catalog import stored_chunks
+from interview_edge.testing.catalog_steps import stored_chunks
 
-LAST = 12
-FINAL_BYTES = 320
-
-
-def step(first: int, last: int, mark: int) -> StoredChunks:
-    final = FINAL_BYTES if last == LAST else None
-    return stored_chunks(first, last, mark=mark, object_key=f"{first}-{last}-{mark}", final_length=final)
+OWNERS = {"a": Caller("ann", "k1"), "b": Caller("bob")}
+KEYS = (StreamKey("a"), StreamKey("a", "teacher"), StreamKey("b"))
+LAST = 8  # the seq that ends a stream, with a short chunk
+FINAL_LENGTH = 320
+AT = 1_000
 
 
-@st.composite
-def steps(draw: st.DrawFn) -> list[StoredChunks]:
-    """Objects of one stream, some of which overlap."""
-    spans = st.tuples(st.integers(1, LAST), st.integers(1, LAST)).map(sorted)
-    return [step(first, last, 1) for first, last in draw(st.lists(spans, min_size=1, max_size=6))]
+class PowerLostError(Exception):
+    pass
 
 
-@given(steps(), st.randoms(use_true_random=False))
-def test_repeats_and_order_change_nothing(made: list[StoredChunks], chance: random.Random) -> None:
-    held = {seq for one in made for seq in range(one.extents[0].first, one.extents[0].last + 1)}
-    sizes = {one.extents[0].key: one.extents[0].object_size for one in made}
-    come = [*made, *chance.choices(made, k=4)]
-    chance.shuffle(come)
-    with closing(apsw.Connection(":memory:")) as connection:
-        migrate(connection, package="interview_edge.catalog")
-        queries.open_session(connection, "session", 1, Caller("alice", "k1"))
-        for one in come:
-            in_transaction(connection, lambda c, one=one: objects.record_stored(c, one))
-        found = dict(
-            connection.execute(
-                "SELECT what, sum(amount) FROM usage WHERE owner = 'alice' AND key_id = 'k1' GROUP BY what"
-            )
-        )
-    samples = 16_000 * len(held) - ((32_000 - FINAL_BYTES) // 2 if LAST in held else 0)
-    assert found == {
-        UsageKind.CHUNKS: len(held),
-        UsageKind.AUDIO_SAMPLES: samples,
-        UsageKind.STORED_BYTES: sum(sizes.values()),
-    }
+@attrs.frozen
+class Step:
+    """`first..last` of a stream, in one object; or, with `mark`, other bytes of the same seqs."""
+
+    key: StreamKey
+    first: int
+    last: int
+    segment: bool
+    mark: int
+
+    def stored(self, at: int) -> StoredChunks:
+        final = FINAL_LENGTH if self.last == LAST else None
+        step = stored_chunks(self.first, self.last, key=self.key, mark=self.mark, at=at, final_length=final)
+        return attrs.evolve(step, extents=self._extents(step.extents[0]), stored_at=at)
+
+    def _extents(self, whole: Extent) -> Sequence[Extent]:
+        if self.segment:
+            # Aligned, as the archive cuts them: the same object whichever part of it a node lacked.
+            start = (self.first - 1) * CHUNK_BYTES
+            name, size = f"segment-{self.mark}", 1_000
+            return [attrs.evolve(whole, key=name, format="flac", offset=start, object_size=size)]
+        return [
+            attrs.evolve(whole, first=n, last=n, key=f"chunk-{n}-{self.mark}", length=size, object_size=size)
+            for n in range(self.first, self.last + 1)
+            for size in [FINAL_LENGTH if n == LAST else CHUNK_BYTES]
+        ]
+
+
+steps = st.builds(
+    lambda key, span, segment, mark: Step(key, min(span), max(span), segment, mark),
+    st.sampled_from(KEYS),
+    st.tuples(st.integers(1, LAST), st.integers(1, LAST)),
+    st.booleans(),
+    st.integers(1, 2),
+)
+
+
+def model(done: Sequence[Step]) -> dict[tuple[str, str], dict[str, int]]:
+    """Usage by (owner, key): of sets, so that nothing counts twice."""
+    held = {(step.key, n) for step in done for n in range(step.first, step.last + 1)}
+    objects = {(step.key, e.key): e.object_size for step in done for e in step.stored(AT).extents}
+    used: dict[tuple[str, str], Counter[str]] = {}
+    for key, n in held:
+        caller = OWNERS[key.session_id]
+        counts = used.setdefault((caller.user, caller.key_id or ""), Counter())
+        counts["chunks"] += 1
+        counts["audio_samples"] += FINAL_LENGTH // 2 if n == LAST else CHUNK_SAMPLES
+    for (key, _), size in objects.items():
+        caller = OWNERS[key.session_id]
+        used[caller.user, caller.key_id or ""]["stored_bytes"] += size
+    return {who: dict(counts) for who, counts in used.items()}
+
+
+def open_memory() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    migrate(connection, package="interview_edge.catalog")
+    for session_id, caller in OWNERS.items():
+        in_transaction(connection, partial(open_session, session_id=session_id, at=1, caller=caller))
+    return connection
+
+
+def usage(connection: apsw.Connection) -> dict[tuple[str, str], dict[str, int]]:
+    used: dict[tuple[str, str], dict[str, int]] = {}
+    for owner, key_id, what, amount in connection.execute(
+        "SELECT owner, key_id, what, sum(amount) FROM usage GROUP BY owner, key_id, what"
+    ):
+        used.setdefault((owner, key_id), {})[what] = amount
+    return used
+
+
+def cut_off(work: Callable[[apsw.Connection], object]) -> Callable[[apsw.Connection], object]:
+    """The same, and the node ends before its commit."""
+
+    def run(connection: apsw.Connection) -> None:
+        work(connection)
+        raise PowerLostError
+
+    return run
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(steps, st.integers(0, 3), st.booleans()), max_size=12))
+def test_usage_is_of_each_once(sequence: list[tuple[Step, int, bool]]) -> None:
+    connection = open_memory()
+    done: list[Step] = []
+    for n, (step, day, lost) in enumerate(sequence):
+        again = sequence[n // 2][0]  # an earlier one (or this), as a retry brings it
+        for each in (step, again):
+            work = partial(record_stored, stored=each.stored(AT + day * 86_400_000))
+            if lost:
+                with pytest.raises(PowerLostError):
+                    in_transaction(connection, cut_off(work))
+            else:
+                in_transaction(connection, work)
+                done.append(each)
+    assert usage(connection) == model(done)

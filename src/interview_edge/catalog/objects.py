@@ -1,5 +1,5 @@
-"""The SQLite catalog's SQL for the object table: extents, identities, and the ledger that follows from
-them.
+"""The SQLite catalog's SQL for the object table: extents, identities, and the ledger and the usage that
+follow from them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from interview_edge.catalog.records import (
 from interview_edge.catalog.sqlite_access import add_usage
 from interview_edge.core.ledger import merge
 from interview_edge.core.models import Extent, LedgerSnapshot, StreamKey
-from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
-from interview_edge.core.times import day_of
+from interview_edge.core.pcm import CHUNK_SAMPLES, SAMPLE_BYTES
+from interview_edge.core.ranges import Ranges
+from interview_edge.core.times import utc_day
 
 _EXTENT_COLUMNS = (
     "first, last, object_key, length, sha256, format, start, object_size, stored_at, expired, recorded"
@@ -42,45 +43,16 @@ def record_stored(connection: apsw.Connection, stored: StoredChunks) -> list[int
     new = _add_extents(connection, key, stored.extents)
     conflicts = _add_identities(connection, key, stored.identities)
     before, after = _merge_ledger(connection, stored, count_duplicates=bool(new) or not stored.extents)
-    _count_usage(connection, stored, used_by_step(before, after, new))
+    if new:
+        used = _stored_audio(stored.ledger, before, after)
+        used[UsageKind.STORED_BYTES] = _new_object_bytes(connection, key, new)
+        _count(connection, stored, used)
     touch(connection, key.session_id, stored.stored_at)
     return conflicts
 
 
-def used_by_step(before: LedgerSnapshot, after: LedgerSnapshot, new: Sequence[Extent]) -> Mapping[str, int]:
-    """What one step of the archive used: the seconds that the ledger didn't hold before, and the objects that
-    the table didn't name. A step that is repeated finds both there, and uses nothing.
-    """
-    sizes = {extent.key: extent.object_size for extent in new}  # an object's extents come in one step
-    return {
-        UsageKind.CHUNKS: _count(after) - _count(before),
-        UsageKind.AUDIO_SAMPLES: (_bytes_held(after) - _bytes_held(before)) // SAMPLE_BYTES,
-        UsageKind.STORED_BYTES: sum(sizes.values()),
-    }
-
-
-def _count(ledger: LedgerSnapshot) -> int:
-    return sum(last - first + 1 for first, last in ledger.held)
-
-
-def _bytes_held(ledger: LedgerSnapshot) -> int:
-    """PCM bytes of the seconds held: all are whole but the one that ended the stream."""
-    short = 0 if ledger.final_seq is None else CHUNK_BYTES - ledger.final_length
-    return _count(ledger) * CHUNK_BYTES - short
-
-
-def _count_usage(connection: apsw.Connection, stored: StoredChunks, amounts: Mapping[str, int]) -> None:
-    if not any(amounts.values()):
-        return
-    row: Any = connection.execute(
-        "SELECT owner, coalesce(key_id, '') FROM sessions WHERE session_id = ?", (stored.key.session_id,)
-    ).fetchone()
-    owner, key_id = row
-    add_usage(connection, day_of(stored.stored_at), owner, key_id, amounts)
-
-
 def _add_extents(connection: apsw.Connection, key: StreamKey, extents: Sequence[Extent]) -> list[Extent]:
-    """Write the extents that aren't there, and answer those."""
+    """Write the extents that aren't there; those."""
     counted: Any = connection.execute(
         "SELECT extent_count, longest_extent FROM streams WHERE session_id = ? AND stream = ?",
         (key.session_id, key.stream),
@@ -134,8 +106,8 @@ def _add_identities(connection: apsw.Connection, key: StreamKey, new: Mapping[in
 
 def _merge_ledger(
     connection: apsw.Connection, stored: StoredChunks, *, count_duplicates: bool
-) -> tuple[LedgerSnapshot, LedgerSnapshot]:
-    """Merge the step's ledger into the stream's; the stream's before and after."""
+) -> tuple[Ranges, Ranges]:
+    """Write the merged ledger; the seqs held before and after."""
     key = stored.key
     row: Any = connection.execute(
         f"SELECT {LEDGER_COLUMNS} FROM streams WHERE session_id = ? AND stream = ?",  # noqa: S608  # a constant
@@ -155,7 +127,58 @@ def _merge_ledger(
                 *(after.started_at, after.updated_at, key.session_id, key.stream),
             ),
         )
-    return before, after
+    return Ranges(before.held), Ranges(after.held)
+
+
+# -- usage
+
+
+def _stored_audio(step: LedgerSnapshot, before: Ranges, after: Ranges) -> dict[str, int]:
+    """What the step newly holds: chunks, and their samples. The final chunk may be shorter than a second."""
+    chunks = len(after) - len(before)
+    samples = chunks * CHUNK_SAMPLES
+    if step.final_seq is not None and step.final_seq not in before:
+        samples += step.final_length // SAMPLE_BYTES - CHUNK_SAMPLES
+    return {UsageKind.CHUNKS: chunks, UsageKind.AUDIO_SAMPLES: samples}
+
+
+def _new_object_bytes(connection: apsw.Connection, key: StreamKey, new: Sequence[Extent]) -> int:
+    """Bytes of the objects that these new extents are the first to name; each once."""
+    sizes = {extent.key: extent.object_size for extent in new}
+    for shared in {extent.key for extent in new if not _is_one_chunk(extent)}:
+        if _named_before(connection, key, shared, len(new)):
+            del sizes[shared]
+    return sum(sizes.values())
+
+
+def _is_one_chunk(extent: Extent) -> bool:
+    """Whether the object holds this chunk and nothing else: then no other extent can lie in it."""
+    return extent.first == extent.last and extent.format == "pcm" and extent.object_size == extent.length
+
+
+def _named_before(connection: apsw.Connection, key: StreamKey, object_key: str, new: int) -> bool:
+    """Whether an extent names the object, the stream's last `new` ones apart.
+
+    Reads all extents of the stream: for segments, of which there is one a minute.
+    """
+    found: Any = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM objects o JOIN streams s "
+        "ON s.session_id = o.session_id AND s.stream = o.stream WHERE o.session_id = ? AND o.stream = ? "
+        "AND o.object_key = ? AND o.recorded <= s.extent_count - ?)",
+        (key.session_id, key.stream, object_key, new),
+    ).get
+    return bool(found)
+
+
+def _count(connection: apsw.Connection, stored: StoredChunks, used: Mapping[str, int]) -> None:
+    who: Any = connection.execute(
+        "SELECT owner, coalesce(key_id, '') FROM sessions WHERE session_id = ?", (stored.key.session_id,)
+    ).fetchone()
+    owner, key_id = who
+    add_usage(connection, utc_day(stored.stored_at), owner, key_id, used)
+
+
+# -- reading
 
 
 def extents(connection: apsw.Connection, key: StreamKey, first: int, last: int | None) -> list[Extent]:

@@ -162,10 +162,14 @@ class Catalog(Protocol):
         Idempotent: an extent whose key and seqs are there already changes nothing, and where none of the
         extents is new, no duplicates are added. (A step without extents adds its duplicates each time: a
         crash between it and the journal's trim counts those repeats twice, and nothing else.) The ledger is
-        merged as `core.ledger.merge` does. The seconds and objects that are new count as used by the
-        session's owner and key on the UTC day of `stored_at`. Where another extent already holds one of the
-        seqs, the first stands for it (`Extent.recorded`), and so does its identity; the answer is the seqs,
-        ascending, that were held before with another identity (conflicts). Raises `SessionIsDeleted`.
+        merged as `core.ledger.merge` does. Where another extent already holds one of the seqs, the first
+        stands for it (`Extent.recorded`), and so does its identity; the answer is the seqs, ascending, that
+        were held before with another identity (conflicts). Raises `SessionIsDeleted`.
+
+        The same transaction counts the step as usage of the session's owner and key (empty where it has
+        none) on the UTC day of `stored_at`: `chunks` and `audio_samples` of the seqs that were not held
+        before, `stored_bytes` of the objects that no extent of the stream named before. So nothing counts
+        twice, and a conflict counts no chunk, though its object counts its bytes.
         """
         ...
 

@@ -5,7 +5,9 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import apsw
@@ -19,6 +21,7 @@ from interview_edge.catalog.access import (
     Reservation,
     UsageRow,
 )
+from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.catalog.records import from_json, to_json
 
 T = TypeVar("T")
@@ -98,6 +101,21 @@ def _add_key(connection: apsw.Connection, key: KeyRecord, audit: AuditEntry) -> 
         ),
     )
     _append_audit(connection, audit)
+
+
+def file_holds_keys(path: Path) -> bool:
+    """Whether a catalog's file has ever had a key; it need not be there, or of this version. Blocking.
+
+    Raises CatalogUnavailable where it can't be read.
+    """
+    if not path.exists():
+        return False
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            known: Any = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'api_keys'").fetchone()
+            return known is not None and bool(connection.execute("SELECT 1 FROM api_keys LIMIT 1").fetchone())
+    except apsw.Error as error:
+        raise CatalogUnavailable(f"{path}: {type(error).__name__}: {error}") from error
 
 
 def _keys(connection: apsw.Connection) -> list[KeyRecord]:

@@ -19,7 +19,6 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from interview_edge.catalog.protocol import CatalogUnavailable
-from interview_edge.cli.loopback import require_loopback
 from interview_edge.cli.settings_sources import CONFIG_VARIABLE, TomlSource, load_settings, read_api_key
 from interview_edge.core.models import LOCAL_USER
 from interview_edge.settings import Settings, SettingsError
@@ -47,6 +46,9 @@ class StartFlags:
     host: Annotated[str | None, Parameter(help="Address to listen on; until there are keys, loopback.")] = (
         None
     )
+    insecure: Annotated[
+        bool | None, Parameter(help="Let whoever reaches the port do everything, keys or not.", negative="")
+    ] = None
     port: Annotated[int | None, Parameter(help="Port to listen on; 0 is any free one.")] = None
     data_dir: Annotated[Path | None, Parameter(help="Folder of the journal, catalog and local objects.")] = (
         None
@@ -115,7 +117,6 @@ async def serve(*, flags: StartFlags | None = None) -> int:
     all other settings. A flag wins over a variable, a variable over the file.
     """
     settings = load(flags)
-    require_loopback(settings)
     from interview_edge.cli.serve import serve_until_stopped
 
     return await serve_until_stopped(settings, _complain)

@@ -27,9 +27,9 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
+from interview_edge.access.exposure import refuse_exposure
 from interview_edge.backends import BackendError, BackendRefused, StorageBackend, open_backend
-from interview_edge.catalog import open_catalog
-from interview_edge.cli.loopback import require_loopback
+from interview_edge.catalog import CatalogUnavailable, holds_keys, open_catalog
 from interview_edge.journal import JournalDamaged
 from interview_edge.journal.damage import find_damage
 from interview_edge.settings import Settings, SettingsError
@@ -102,10 +102,17 @@ def _versions(_: Settings) -> Finding:
 
 def _host(settings: Settings) -> Finding:
     try:
-        require_loopback(settings)
+        guarded = settings.takes_jwt or holds_keys(settings.catalog_url)
+        refuse_exposure(settings, guarded=guarded)
+    except CatalogUnavailable as error:
+        return Finding("host", Verdict.FAILED, f"whether there are keys can't be read: {error}")
     except SettingsError as error:
         return Finding("host", Verdict.FAILED, settings.host, str(error))
-    return Finding("host", Verdict.OK, settings.host)
+    if settings.insecure:
+        mend = "make a key (interview-edge keys create) and unset insecure (EDGE_INSECURE)"
+        return Finding("host", Verdict.WARNING, f"{settings.host}, and nobody is asked for a key", mend)
+    asked = "callers are asked for a key" if guarded else "without a key: only this machine is served"
+    return Finding("host", Verdict.OK, f"{settings.host}, {asked}")
 
 
 def _port(settings: Settings) -> Finding:

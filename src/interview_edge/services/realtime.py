@@ -14,7 +14,7 @@ import trio
 
 from interview_edge.access.principal import Principal
 from interview_edge.catalog.access import AccessRecords, Reservation, UsageKind
-from interview_edge.core.times import day_of, next_day_ms
+from interview_edge.core.times import next_utc_day_ms, utc_day
 from interview_edge.errors import MODEL_NOT_ALLOWED, PROVIDER_UNSET, QUOTA_EXCEEDED, EdgeError
 from interview_edge.services.openai_upstream import (
     CallAnswer,
@@ -107,7 +107,7 @@ class RealtimeService:
         now = self._now_ms()
         mint = Reservation(
             reservation_id=secrets.token_hex(16),
-            day=day_of(now),
+            day=utc_day(now),
             owner=principal.user,
             key_id=principal.key_id or "",
             what=UsageKind.REALTIME_TOKENS,
@@ -118,7 +118,7 @@ class RealtimeService:
             raise EdgeError(
                 QUOTA_EXCEEDED,
                 f"the day's {self._terms.mints_a_day} realtime tokens are used up",
-                retry_after=(next_day_ms(now) - now) / 1000,
+                retry_after=(next_utc_day_ms(now) - now) / 1000,
             )
         try:
             yield

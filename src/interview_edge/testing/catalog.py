@@ -15,11 +15,9 @@ from interview_edge.catalog import (
     FinalizedResult,
     IdempotentAnswer,
     SessionIsDeleted,
-    StoredChunks,
 )
 from interview_edge.core.models import (
     Cluster,
-    Extent,
     LedgerSnapshot,
     NewEvent,
     Participant,
@@ -27,12 +25,11 @@ from interview_edge.core.models import (
     StreamKey,
     VadPosition,
 )
-from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.ranges import Ranges
+from interview_edge.testing.catalog_steps import KEY, identity_of, must, stored_chunks
+from interview_edge.testing.usage_records import USAGE_CHECKS
 
 Check = Callable[[Catalog], Awaitable[None]]
-
-_KEY = StreamKey("session", "mixed")
 
 
 async def check_catalog(open_catalog: Callable[[], AbstractAsyncContextManager[Catalog]]) -> None:
@@ -58,50 +55,6 @@ async def check_catalog(open_catalog: Callable[[], AbstractAsyncContextManager[C
             raise failure
 
 
-def stored_chunks(
-    first: int,
-    last: int,
-    *,
-    key: StreamKey = _KEY,
-    object_key: str | None = None,
-    mark: int = 1,
-    duplicates: int = 0,
-    at: int = 1_000,
-    final_length: int | None = None,
-) -> StoredChunks:
-    """One step of the archive, for tests: `first..last` in one object; `mark` stands for its audio."""
-    length = CHUNK_BYTES * (last - first + 1)
-    if final_length is not None:
-        length += final_length - CHUNK_BYTES
-    return StoredChunks(
-        key=key,
-        extents=[
-            Extent(
-                first, last, object_key or f"o/{first}-{last}", length, bytes([mark]) * 32, object_size=length
-            )
-        ],
-        identities={seq: _identity(seq, mark) for seq in range(first, last + 1)},
-        ledger=LedgerSnapshot(
-            held=((first, last),),
-            final_seq=None if final_length is None else last,
-            final_length=final_length or 0,
-            duplicates=duplicates,
-            started_at=at,
-            updated_at=at,
-        ),
-        stored_at=at,
-    )
-
-
-def _identity(seq: int, mark: int = 1) -> bytes:
-    return bytes([mark]) + seq.to_bytes(15, "big")
-
-
-def _must(holds: bool, sentence: str, got: object) -> None:
-    if not holds:
-        raise AssertionError(f"the catalog's contract: {sentence}. Got: {got!r}")
-
-
 async def _must_refuse(call: Awaitable[object], method: str) -> None:
     try:
         got = await call
@@ -117,16 +70,16 @@ async def _must_refuse(call: Awaitable[object], method: str) -> None:
 
 async def _opens_sessions(catalog: Catalog) -> None:
     unknown = await catalog.load_session("session")
-    _must(unknown is None, "load_session answers None for a session never seen", unknown)
+    must(unknown is None, "load_session answers None for a session never seen", unknown)
     first = await catalog.open_session("session", 10)
-    _must(first.epoch == 1, "open_session creates a new session with epoch 1", first)
-    _must(first.created_at == 10, "a new session's created_at is the `at` of open_session", first)
-    _must(first.state == SessionState(), "a new session has the empty state", first)
+    must(first.epoch == 1, "open_session creates a new session with epoch 1", first)
+    must(first.created_at == 10, "a new session's created_at is the `at` of open_session", first)
+    must(first.state == SessionState(), "a new session has the empty state", first)
     second = await catalog.open_session("session", 20)
-    _must(second.epoch == 2, "open_session raises the epoch by one", second)
-    _must(second.created_at == 10, "open_session leaves created_at as it was", second)
+    must(second.epoch == 2, "open_session raises the epoch by one", second)
+    must(second.created_at == 10, "open_session leaves created_at as it was", second)
     loaded = await catalog.load_session("session")
-    _must(loaded == second, "load_session answers the session as it stands", loaded)
+    must(loaded == second, "load_session answers the session as it stands", loaded)
 
 
 async def _keeps_any_id(catalog: Catalog) -> None:
@@ -134,7 +87,7 @@ async def _keeps_any_id(catalog: Catalog) -> None:
     for session_id in ids:
         await catalog.open_session(session_id, 1)
     listed = {s.session_id for s in await catalog.list_sessions(limit=100)}
-    _must(listed == set(ids), "any Unicode id is kept as it is; two ids are never one session", listed)
+    must(listed == set(ids), "any Unicode id is kept as it is; two ids are never one session", listed)
 
 
 async def _gives_each_opener_an_epoch(catalog: Catalog) -> None:
@@ -146,7 +99,7 @@ async def _gives_each_opener_an_epoch(catalog: Catalog) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(open_one)
-    _must(sorted(epochs) == [*range(1, 21)], "concurrent open_sessions get different epochs", sorted(epochs))
+    must(sorted(epochs) == [*range(1, 21)], "concurrent open_sessions get different epochs", sorted(epochs))
 
 
 async def _lists_newest_first(catalog: Catalog) -> None:
@@ -156,16 +109,16 @@ async def _lists_newest_first(catalog: Catalog) -> None:
     await catalog.record_stored(stored_chunks(1, 2, key=StreamKey("a"), at=2))
     page = await catalog.list_sessions(limit=3)
     ids = [s.session_id for s in page]
-    _must(
+    must(
         ids == ["d", "b", "a"], "list_sessions is by (created_at, session_id) descending, no tombstones", ids
     )
-    _must(
+    must(
         page[2].streams["mixed"].held == ((1, 2),),
         "a summary shows the ledgers of its streams",
         page[2].streams,
     )
     rest = [s.session_id for s in await catalog.list_sessions(limit=3, before=(2, "a"))]
-    _must(rest == ["c"], "list_sessions gives those below `before` only", rest)
+    must(rest == ["c"], "list_sessions gives those below `before` only", rest)
 
 
 # -- the object table
@@ -174,51 +127,51 @@ async def _lists_newest_first(catalog: Catalog) -> None:
 async def _records_stored(catalog: Catalog) -> None:
     stored = stored_chunks(1, 100, duplicates=3, at=500)
     conflicts = await catalog.record_stored(stored)
-    _must(list(conflicts) == [], "record_stored answers no conflict where nothing was held", conflicts)
+    must(list(conflicts) == [], "record_stored answers no conflict where nothing was held", conflicts)
     await catalog.record_stored(stored_chunks(102, 103, at=400, final_length=320))
     record = await catalog.load_session("session")
     ledger = record.streams["mixed"].ledger if record is not None and "mixed" in record.streams else None
-    _must(ledger is not None, "record_stored creates session and stream where they are new", record)
+    must(ledger is not None, "record_stored creates session and stream where they are new", record)
     wanted = LedgerSnapshot(((1, 100), (102, 103)), 103, 320, 3, 400, 500)
-    _must(ledger == wanted, "record_stored merges the ledger in the same transaction", ledger)
-    identities = await catalog.identities(_KEY, [1, 64, 65, 100, 101, 102, 10_000])
-    held = {seq: _identity(seq) for seq in (1, 64, 65, 100, 102)}
-    _must(dict(identities) == held, "identities answers those of the seqs that are held", identities)
+    must(ledger == wanted, "record_stored merges the ledger in the same transaction", ledger)
+    identities = await catalog.identities(KEY, [1, 64, 65, 100, 101, 102, 10_000])
+    held = {seq: identity_of(seq) for seq in (1, 64, 65, 100, 102)}
+    must(dict(identities) == held, "identities answers those of the seqs that are held", identities)
     keys = await catalog.held_objects("session")
-    _must(set(keys) == {"o/1-100", "o/102-103"}, "held_objects names every object of the session", keys)
+    must(set(keys) == {"o/1-100", "o/102-103"}, "held_objects names every object of the session", keys)
 
 
 async def _records_stored_once(catalog: Catalog) -> None:
     stored = stored_chunks(1, 10, duplicates=3)
     await catalog.record_stored(stored)
-    before = await catalog.load_session("session"), await catalog.extents(_KEY)
+    before = await catalog.load_session("session"), await catalog.extents(KEY)
     again = await catalog.record_stored(stored)
-    after = await catalog.load_session("session"), await catalog.extents(_KEY)
-    _must(list(again) == [], "the same bytes again are no conflict", again)
-    _must(after == before, "record_stored is idempotent: an extent already there changes nothing", after)
+    after = await catalog.load_session("session"), await catalog.extents(KEY)
+    must(list(again) == [], "the same bytes again are no conflict", again)
+    must(after == before, "record_stored is idempotent: an extent already there changes nothing", after)
     await catalog.record_stored(attrs.evolve(stored, extents=(), identities={}))
     record = await catalog.load_session("session")
     duplicates = None if record is None else record.streams["mixed"].ledger.duplicates
-    _must(duplicates == 6, "a step without extents adds its duplicates", duplicates)
+    must(duplicates == 6, "a step without extents adds its duplicates", duplicates)
 
 
 async def _first_extent_stands(catalog: Catalog) -> None:
     await catalog.record_stored(stored_chunks(5, 5, object_key="early"))
     late = attrs.evolve(
         stored_chunks(1, 10, object_key="late"),
-        identities={seq: _identity(seq, 2 if seq in (5, 7) else 1) for seq in range(1, 11)},
+        identities={seq: identity_of(seq, 2 if seq in (5, 7) else 1) for seq in range(1, 11)},
     )
     conflicts = await catalog.record_stored(late)
-    _must(
+    must(
         list(conflicts) == [5], "record_stored answers the seqs held before with another identity", conflicts
     )
-    kept = await catalog.identities(_KEY, [5])
-    _must(kept == {5: _identity(5)}, "the identity of a held seq never changes", kept)
-    extents = await catalog.extents(_KEY, 5, 5)
+    kept = await catalog.identities(KEY, [5])
+    must(kept == {5: identity_of(5)}, "the identity of a held seq never changes", kept)
+    extents = await catalog.extents(KEY, 5, 5)
     standing = min(extents, key=lambda e: e.recorded).key if extents else None
-    _must(standing == "early", "of two extents that hold a seq, the first has the lower `recorded`", extents)
+    must(standing == "early", "of two extents that hold a seq, the first has the lower `recorded`", extents)
     keys = await catalog.held_objects("session")
-    _must(set(keys) == {"early", "late"}, "an object that lost a seq is still in the object table", keys)
+    must(set(keys) == {"early", "late"}, "an object that lost a seq is still in the object table", keys)
 
 
 async def _finds_extents(catalog: Catalog) -> None:
@@ -227,7 +180,7 @@ async def _finds_extents(catalog: Catalog) -> None:
     await catalog.record_stored(stored_chunks(1, 60, key=StreamKey("session", "other")))
 
     async def firsts(*bounds: int) -> Sequence[int]:
-        return [e.first for e in await catalog.extents(_KEY, *bounds)]
+        return [e.first for e in await catalog.extents(KEY, *bounds)]
 
     for bounds, wanted in {
         (): [1, 61, 200],
@@ -239,9 +192,9 @@ async def _finds_extents(catalog: Catalog) -> None:
         (201,): [],
     }.items():
         got = await firsts(*bounds)
-        _must(got == wanted, f"extents{bounds} answers those that overlap, in order of `first`", got)
-    whole = await catalog.extents(_KEY, 200)
-    _must(whole == list(stored_chunks(200, 200).extents), "an extent comes back as it was recorded", whole)
+        must(got == wanted, f"extents{bounds} answers those that overlap, in order of `first`", got)
+    whole = await catalog.extents(KEY, 200)
+    must(whole == list(stored_chunks(200, 200).extents), "an extent comes back as it was recorded", whole)
 
 
 async def _merges_concurrent_steps(catalog: Catalog) -> None:
@@ -251,7 +204,7 @@ async def _merges_concurrent_steps(catalog: Catalog) -> None:
     record = await catalog.load_session("session")
     ledger = None if record is None else record.streams["mixed"].ledger
     wanted = LedgerSnapshot(((1, 200),), duplicates=100, started_at=1_000, updated_at=1_000)
-    _must(ledger == wanted, "concurrent record_storeds of one stream all count", ledger)
+    must(ledger == wanted, "concurrent record_storeds of one stream all count", ledger)
 
 
 # -- events, state, idempotent answers
@@ -263,16 +216,16 @@ async def _numbers_events(catalog: Catalog) -> None:
     appended += await catalog.append_events("session", [], at=2)
     appended += await catalog.append_events("session", [two, one], at=3)
     numbers = [e.seq_no for e in appended]
-    _must(numbers == [1, 2, 3], "append_events numbers from 1, without holes", numbers)
+    must(numbers == [1, 2, 3], "append_events numbers from 1, without holes", numbers)
     listed = await catalog.events("session")
-    _must(list(listed) == appended, "events answers what was appended, ascending", listed)
-    _must(listed[1].stream == "teacher" and listed[0].body == one.body, "an event comes back whole", listed)
+    must(list(listed) == appended, "events answers what was appended, ascending", listed)
+    must(listed[1].stream == "teacher" and listed[0].body == one.body, "an event comes back whole", listed)
     after = [e.seq_no for e in await catalog.events("session", after=1, limit=1)]
-    _must(after == [2], "events answers those after `after`, at most `limit`", after)
+    must(after == [2], "events answers those after `after`, at most `limit`", after)
     typed = [e.seq_no for e in await catalog.events("session", types=["resolve"])]
-    _must(typed == [1, 3], "events answers those of `types` only", typed)
+    must(typed == [1, 3], "events answers those of `types` only", typed)
     record = await catalog.load_session("session")
-    _must(record is not None and record.event_count == 3, "event_count counts the session's events", record)
+    must(record is not None and record.event_count == 3, "event_count counts the session's events", record)
 
 
 async def _replaces_state(catalog: Catalog) -> None:
@@ -287,29 +240,29 @@ async def _replaces_state(catalog: Catalog) -> None:
     await catalog.append_events("session", [], at=1, state=state, vad=vad)
     await catalog.append_events("session", [], at=2)
     record = await catalog.load_session("session")
-    _must(record is not None and record.state == state, "append_events replaces the state, whole", record)
+    must(record is not None and record.state == state, "append_events replaces the state, whole", record)
     position = record.streams["mixed"].vad if record is not None and "mixed" in record.streams else None
-    _must(position == vad["mixed"], "append_events keeps the streams' VAD positions", record)
+    must(position == vad["mixed"], "append_events keeps the streams' VAD positions", record)
 
 
 async def _keeps_answers(catalog: Catalog) -> None:
     answer = IdempotentAnswer("key", b"digest", b"\x00answer", 100)
     await catalog.append_events("session", [], at=1, answer=answer)
     kept = await catalog.idempotent_answer("session", "key", not_before=100)
-    _must(kept == answer, "idempotent_answer answers what was kept under the key", kept)
+    must(kept == answer, "idempotent_answer answers what was kept under the key", kept)
     for session_id, key, not_before in (
         ("session", "key", 101),
         ("session", "other", 0),
         ("other", "key", 0),
     ):
         kept = await catalog.idempotent_answer(session_id, key, not_before=not_before)
-        _must(kept is None, "an answer is its session's and key's, unless made before `not_before`", kept)
+        must(kept is None, "an answer is its session's and key's, unless made before `not_before`", kept)
     newer = attrs.evolve(answer, answer=b"newer", created_at=200)
     await catalog.append_events("session", [], at=2, answer=newer)
     kept = await catalog.idempotent_answer("session", "key", not_before=0)
-    _must(kept == newer, "a newer answer takes the place of one under its key", kept)
+    must(kept == newer, "a newer answer takes the place of one under its key", kept)
     forgotten = await catalog.forget_idempotent_answers(200), await catalog.forget_idempotent_answers(201)
-    _must(forgotten == (0, 1), "forget_idempotent_answers deletes those made before, and counts", forgotten)
+    must(forgotten == (0, 1), "forget_idempotent_answers deletes those made before, and counts", forgotten)
 
 
 # -- finalize and delete
@@ -325,7 +278,7 @@ async def _keeps_results(catalog: Catalog) -> None:
             await catalog.record_finalized("session", result)
         record = await catalog.load_session("session")
         kept = None if record is None else record.finalized
-        _must(kept == result, "record_finalized keeps the last result, and is idempotent", kept)
+        must(kept == result, "record_finalized keeps the last result, and is idempotent", kept)
 
 
 async def _deletes(catalog: Catalog) -> None:
@@ -333,28 +286,26 @@ async def _deletes(catalog: Catalog) -> None:
     await catalog.append_events("session", [NewEvent(1, "resolve", {})], at=1)
     await catalog.purge_session("session")
     kept = await catalog.held_objects("session")
-    _must(list(kept) == ["o/1-5"], "purge_session leaves a session without a tombstone alone", kept)
+    must(list(kept) == ["o/1-5"], "purge_session leaves a session without a tombstone alone", kept)
     for at in (50, 60):
         await catalog.mark_deleted("session", at)
     await catalog.mark_deleted("never seen", 70)
     record = await catalog.load_session("session")
-    _must(
+    must(
         record is not None and record.deleted_at == 50, "mark_deleted is idempotent: the first stays", record
     )
     kept = await catalog.held_objects("session")
-    _must(list(kept) == ["o/1-5"], "a tombstone alone deletes nothing", kept)
+    must(list(kept) == ["o/1-5"], "a tombstone alone deletes nothing", kept)
     under_way = set(await catalog.deletions_under_way())
-    _must(
-        under_way == {"session", "never seen"}, "deletions_under_way names tombstones not purged", under_way
-    )
+    must(under_way == {"session", "never seen"}, "deletions_under_way names tombstones not purged", under_way)
     for _ in range(2):
         await catalog.purge_session("session")
-    left = await catalog.extents(_KEY), await catalog.events("session"), await catalog.identities(_KEY, [1])
-    _must(not any(left), "purge_session deletes everything", left)
+    left = await catalog.extents(KEY), await catalog.events("session"), await catalog.identities(KEY, [1])
+    must(not any(left), "purge_session deletes everything", left)
     record = await catalog.load_session("session")
-    _must(record is not None and record.deleted_at == 50, "purge_session leaves the tombstone", record)
+    must(record is not None and record.deleted_at == 50, "purge_session leaves the tombstone", record)
     under_way = set(await catalog.deletions_under_way())
-    _must(under_way == {"never seen"}, "a purged session is no longer under way", under_way)
+    must(under_way == {"never seen"}, "a purged session is no longer under way", under_way)
 
 
 async def _refuses_writes_to_the_deleted(catalog: Catalog) -> None:
@@ -383,9 +334,9 @@ async def _cancels_whole(catalog: Catalog) -> None:
     record = await catalog.load_session("session")
     streams = {} if record is None else record.streams
     held = Ranges(streams["mixed"].ledger.held) if "mixed" in streams else Ranges()
-    extents = Ranges((e.first, e.last) for e in await catalog.extents(_KEY))
-    identities = await catalog.identities(_KEY, range(1, 20))
-    _must(
+    extents = Ranges((e.first, e.last) for e in await catalog.extents(KEY))
+    identities = await catalog.identities(KEY, range(1, 20))
+    must(
         held == extents and all((seq in held) == (seq in identities) for seq in range(1, 20)),
         "a cancelled call happened whole or not at all",
         (held, extents, sorted(identities)),
@@ -399,7 +350,7 @@ async def _closes(catalog: Catalog) -> None:
         got: object = await catalog.load_session("session")
     except CatalogUnavailable:
         return
-    _must(False, "a closed catalog raises CatalogUnavailable", got)
+    must(False, "a closed catalog raises CatalogUnavailable", got)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -412,6 +363,7 @@ CHECKS: tuple[Check, ...] = (
     _first_extent_stands,
     _finds_extents,
     _merges_concurrent_steps,
+    *USAGE_CHECKS,
     _numbers_events,
     _replaces_state,
     _keeps_answers,

@@ -1,5 +1,8 @@
 """Errors as answers: the one place where what was raised below becomes HTTP (contract ingest.md, Error
 bodies).
+
+A body's shape goes by the route's family. An access error of the ingest routes has both its family's fields
+and OpenAI's `error`, so that a client of either kind can read it.
 """
 
 from __future__ import annotations
@@ -18,14 +21,16 @@ from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
     INTERNAL,
+    INVALID_KEY,
+    MISSING_AUTH,
     RANGE_NOT_SATISFIABLE,
     SESSION_DELETED,
     STORAGE_UNAVAILABLE,
     EdgeError,
-    ErrorKind,
     Fault,
 )
 from interview_edge.journal import JournalError
+from interview_edge.web.paths import join_path, split_path
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +38,40 @@ Send = Callable[[Any], Awaitable[None]]
 
 DEFAULT_RETRY_AFTER = 1.0  # seconds, for a 503 that names none
 COMMON_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+_ACCESS = frozenset({401, 403, 429})
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class Family(enum.Enum):
+    """Whose shape an error's body has."""
+
+    INGEST = "ingest"  # {detail, code}: sessions, audio, the node itself, and paths that no route has
+    API = "api"  # {success: false, error, code}
+    OPENAI = "openai"  # {error: {message, type, code}}
+
+
+_OPENAI = frozenset({"auth", "chat", "mcp", "models", "rag", "realtime", "sse", "usage"})
+
+
+def family_of(path: str) -> Family:
+    """The family of a path, or of a route's."""
+    match path.split("/")[1:]:
+        case ["api", *_]:
+            return Family.API
+        case [""]:  # `/`, an alias of the realtime tokens
+            return Family.OPENAI
+        case ["v1", name, *_] | [name, *_] if name in _OPENAI:
+            return Family.OPENAI
+    return Family.INGEST
+
+
+def _family_of_scope(scope: Mapping[str, Any]) -> Family:
+    """The family of the path that an ASGI scope asks for, below its root."""
+    try:
+        return family_of(join_path(split_path(scope)))
+    except EdgeError:  # invalid_path: it is nobody's
+        return Family.INGEST
 
 
 def known_error(error: Exception) -> EdgeError:
@@ -55,61 +94,47 @@ def known_error(error: Exception) -> EdgeError:
     return found
 
 
-class Family(enum.Enum):
-    """How the errors of a group of routes look (contract ingest.md, Error bodies)."""
-
-    INGEST = enum.auto()  # {detail, code}
-    API = enum.auto()  # {success: false, error, code}
-    OPENAI = enum.auto()  # {error: {message, type, code}}
-
-
-_OPENAI_PATHS = ("/auth/", "/v1/usage", "/realtime/", "/v1/realtime/")
-
-
-def family_of(path: str) -> Family:
-    """The family of a path."""
-    if path.startswith("/api/"):
-        return Family.API
-    return Family.OPENAI if path == "/" or path.startswith(_OPENAI_PATHS) else Family.INGEST
-
-
-def error_body(error: EdgeError, family: Family = Family.INGEST) -> bytes:
-    """The error as JSON, its own fields in it."""
+def error_body(error: EdgeError, family: Family) -> bytes:
+    """The error in its family's shape, with the error's own fields, as JSON."""
     return msgspec.json.encode(_shape(error, family) | dict(error.fields))
 
 
 def _shape(error: EdgeError, family: Family) -> dict[str, Any]:
-    kind = error.kind
-    as_openai = {"error": {"message": error.detail, "type": _type(kind), "code": kind.code}}
+    code = error.kind.code
     match family:
         case Family.OPENAI:
-            return as_openai
+            return {"error": _openai_error(error)}
         case Family.API:
-            return {"success": False, "error": error.detail, "code": kind.code}
+            return {"success": False, "error": error.detail, "code": code}
         case Family.INGEST:
-            # Contract gateway.md asks for its shape wherever a credential is missing or wrong.
-            both = as_openai if kind.status in (401, 403, 429) else {}
-            return {"detail": error.detail, "code": kind.code} | both
+            both = {"error": _openai_error(error)} if error.kind.status in _ACCESS else {}
+            return {"detail": error.detail, "code": code} | both
 
 
-def _type(kind: ErrorKind) -> str:
-    by_status = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-    if kind.status in by_status:
-        return by_status[kind.status]
-    if kind.fault is Fault.UPSTREAM:
-        return "upstream_error"
-    return "invalid_request_error" if kind.status < 500 else "service_error"
+def _openai_error(error: EdgeError) -> dict[str, Any]:
+    """`{message, type, code}`. A 401 has the one message and one of the two codes that the contract names."""
+    kind = error.kind
+    if kind.status == MISSING_AUTH.status:
+        told = MISSING_AUTH if kind is MISSING_AUTH else INVALID_KEY
+        return {"message": told.detail, "type": _TYPES[kind.status], "code": told.code}
+    if kind.status in _TYPES:
+        type_ = _TYPES[kind.status]
+    elif kind.fault is Fault.UPSTREAM:
+        type_ = "upstream_error"
+    else:
+        type_ = "service_error" if kind.status >= 500 else "invalid_request_error"
+    return {"message": error.detail, "type": type_, "code": kind.code}
 
 
 def error_headers(error: EdgeError) -> dict[str, str]:
-    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps, and the size
-    beside a range outside of it.
+    """The headers of an error's answer: `Retry-After` (whole seconds) where waiting helps, the size
+    beside a range outside of it, and how to show a key where none was right.
     """
     headers = {"content-type": "application/json; charset=utf-8"} | COMMON_HEADERS
-    if error.kind.status == 401:
-        headers["www-authenticate"] = "Bearer"
     if error.kind.status == 503 or error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after or DEFAULT_RETRY_AFTER)))
+    if error.kind.status == MISSING_AUTH.status:
+        headers["www-authenticate"] = "Bearer"
     if error.kind is RANGE_NOT_SATISFIABLE:
         headers["content-range"] = f"bytes */{error.fields['size']}"
     return headers | dict(error.headers)
@@ -117,7 +142,7 @@ def error_headers(error: EdgeError) -> dict[str, str]:
 
 async def refuse_http(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
     """Answer an HTTP request with the error, over plain ASGI."""
-    await _respond("http.response", error, family_of(scope["path"]), send)
+    await _respond("http.response", error, scope, send)
 
 
 async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
@@ -125,13 +150,13 @@ async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Sen
     403.
     """
     if "websocket.http.response" in (scope.get("extensions") or {}):
-        await _respond("websocket.http.response", error, family_of(scope["path"]), send)
+        await _respond("websocket.http.response", error, scope, send)
     else:
         await send({"type": "websocket.close", "code": error.kind.close or 1008, "reason": error.kind.code})
 
 
-async def _respond(kind: str, error: EdgeError, family: Family, send: Send) -> None:
-    body = error_body(error, family)
+async def _respond(kind: str, error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
+    body = error_body(error, _family_of_scope(scope))
     shown = error_headers(error) | {"content-length": str(len(body))}
     encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in shown.items()]
     await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encoded})

@@ -51,7 +51,7 @@ def by_name(schema: Schema) -> Schema:
 _PERSON = record({"name": TEXT}, {"email": TEXT})
 
 SCHEMAS: Mapping[str, Schema] = {
-    "Error": record({"detail": TEXT, "code": TEXT}, {"field": TEXT, "seq": COUNT}),
+    "Error": record({"detail": TEXT, "code": TEXT}, {"field": TEXT, "seq": COUNT, "error": ANYTHING}),
     "IngestStatus": record(
         {
             "session_id": TEXT,

@@ -12,7 +12,7 @@ import trio
 from api_keys import bearer, give_key
 from asgi_calls import Answer, call
 from interview_edge.app import Edge
-from interview_edge.core.times import day_of
+from interview_edge.core.times import utc_day
 from nodes import OpenNode
 from openai_api import ANSWER_SDP, KEY, OpenAiApi
 
@@ -30,7 +30,7 @@ async def mint(edge: Edge, path: str = "/realtime/token", key: str | None = None
 
 
 async def used(edge: Edge) -> int:
-    today = day_of(edge.parts.wall_ms())
+    today = utc_day(edge.parts.wall_ms())
     rows = await edge.parts.catalog.access.usage(today, today)
     return sum(row.amounts.get("realtime_tokens", 0) for row in rows)
 

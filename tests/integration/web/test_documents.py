@@ -71,12 +71,11 @@ async def test_every_error_of_the_table_is_documented_with_its_status(open_node:
 
 
 def _codes(answer: dict[str, Any]) -> list[str]:
+    """The codes in a refusal's schema, in whatever shape its route's family has."""
     schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
-    return [
-        code
-        for part in schema.get("allOf", [])
-        for code in part.get("properties", {}).get("code", {}).get("enum", [])
-    ]
+    shown = [part.get("properties", {}) for part in schema.get("allOf", [])]
+    inner = [fields["error"]["properties"] for fields in shown if "properties" in fields.get("error", {})]
+    return [code for fields in (*shown, *inner) for code in fields.get("code", {}).get("enum", [])]
 
 
 async def test_every_reference_is_defined(open_node: OpenNode) -> None:

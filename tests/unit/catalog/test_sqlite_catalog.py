@@ -10,7 +10,7 @@ import pytest
 from interview_edge.catalog import CatalogUnavailable, SessionIsDeleted, open_catalog, open_sqlite_catalog
 from interview_edge.core.models import Extent, NewEvent, StreamKey
 from interview_edge.sqlite import SchemaTooNew
-from interview_edge.testing.catalog import stored_chunks
+from interview_edge.testing.catalog_steps import stored_chunks
 
 
 async def test_everything_is_there_after_a_reopen(tmp_path: Path) -> None:

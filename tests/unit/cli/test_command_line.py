@@ -6,7 +6,6 @@ import pytest
 
 from interview_edge.cli import run
 from interview_edge.cli.app import StartFlags, load
-from interview_edge.cli.loopback import require_loopback
 from interview_edge.core.models import AckLevel
 from interview_edge.settings import Settings, SettingsError
 
@@ -116,14 +115,3 @@ def test_each_flag_reaches_its_setting() -> None:
         ack=AckLevel.MEMORY,
     )
     assert settings == expected
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
-def test_loopback_is_allowed(host: str) -> None:
-    require_loopback(Settings(host=host))
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "8.8.8.8", "edge.example.com", ""])  # noqa: S104  # refused, which is the point
-def test_any_other_host_is_refused(host: str) -> None:
-    with pytest.raises(SettingsError, match="EDGE_HOST"):
-        require_loopback(Settings(host=host))
