@@ -1,7 +1,7 @@
 """Token buckets: how often something may be done. No clock: the time comes in, in seconds.
 
-A bucket holds up to `burst` tokens and gains `rate` a second; what is done takes one. Only buckets that are not
-full are kept: memory is that of the clients of the last `burst / rate` seconds, `max_buckets` at most.
+A bucket holds up to `burst` tokens and gains `rate` a second; what is done takes one. Only buckets that are
+not full are kept: memory is that of the clients of the last `burst / rate` seconds, `max_buckets` at most.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from interview_edge.access.grants import Grants
 from interview_edge.access.json_web_tokens import SharedSecret, SigningKeys, TokenVerifier
 from interview_edge.access.jwks import open_key_set
 from interview_edge.access.keyring import KeyRing
+from interview_edge.access.limits import Limits
 from interview_edge.catalog.access import AccessRecords
 from interview_edge.settings import Settings
 
@@ -24,6 +25,7 @@ class Access:
     ring: KeyRing
     grants: Grants
     authenticator: Authenticator
+    limits: Limits
 
 
 @asynccontextmanager
@@ -38,7 +40,7 @@ async def open_access(
         await ring.load()
         grants = Grants(records, key_stands=ring.is_valid, now_ms=now_ms)
         tokens = await _open_tokens(stack, settings)
-        yield Access(records, ring, grants, Authenticator(ring, grants, tokens))
+        yield Access(records, ring, grants, Authenticator(ring, grants, tokens), Limits(settings))
 
 
 async def _open_tokens(stack: AsyncExitStack, settings: Settings) -> TokenVerifier | None:

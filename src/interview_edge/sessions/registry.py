@@ -168,6 +168,9 @@ class Registry:
         self, session_id: str, session: Session, entry: Entry, *, task_status: trio.TaskStatus[None]
     ) -> None:
         """Run one session. A fault in it is its own: the node and the other sessions go on."""
+        # Its own name on its lines, not that of the request that happened to open it.
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(session_id=session_id)
         entry.session = session
         for word in entry.missed:
             word(session)

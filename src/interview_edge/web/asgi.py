@@ -8,10 +8,15 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, cast
 
-from interview_edge.access.principal import Scope
+import structlog
+import trio
+
+from interview_edge.access.limits import limit_headers
+from interview_edge.access.principal import Principal, Scope, Via
 from interview_edge.core.keys import check_session_id, check_stream
 from interview_edge.core.models import DEFAULT_STREAM, StreamKey
 from interview_edge.errors import (
@@ -24,11 +29,13 @@ from interview_edge.errors import (
     UPGRADE_REQUIRED,
     EdgeError,
 )
+from interview_edge.web.answer_headers import AnswerHeaders, security_headers
 from interview_edge.web.audio_resource import AudioResource
 from interview_edge.web.audio_socket import AudioSocket
 from interview_edge.web.auth_resource import AuthResource
-from interview_edge.web.client_address import CLIENT, find_client
+from interview_edge.web.client_address import CLIENT, client_of, find_client
 from interview_edge.web.context import WebContext
+from interview_edge.web.cors import cors_headers, is_preflight, origin_of, preflight_headers
 from interview_edge.web.documents import Documents
 from interview_edge.web.door import PRINCIPAL, Door
 from interview_edge.web.http_app import ROUTE, AsgiApp, build_http_app
@@ -40,11 +47,13 @@ from interview_edge.web.paths import join_path, split_path
 from interview_edge.web.peers import accept
 from interview_edge.web.realtime_resource import RealtimeResource
 from interview_edge.web.refusals import known_error, refuse_http, refuse_websocket
+from interview_edge.web.request_ids import HEADER as REQUEST_ID_HEADER
+from interview_edge.web.request_ids import REQUEST_ID, request_id_of
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
 from interview_edge.web.session_resource import SessionResource
 from interview_edge.web.state_lane_resource import StateLaneResource
-from interview_edge.web.traffic import UNMATCHED, Traffic
+from interview_edge.web.traffic import CLIENT_GONE, UNMATCHED, Traffic
 
 AUDIO_ROUTE = "/v1/audio/ws"
 
@@ -65,70 +74,139 @@ class EdgeAsgi:
         self._table = table
         self._door = Door(context)
         self._trusted = [ip_network(text) for text in context.parts.settings.trusted_proxies]
+        self._origins = context.parts.settings.cors_origins
         self._socket_routes = socket_routes
         self._traffic = traffic
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One ASGI scope. Raises ValueError for a type that it doesn't serve, as ASGI asks."""
-        if scope["type"] == "http":
-            await self._serve_http(self._with_client(scope), receive, send)
-        elif scope["type"] == "websocket":
-            await self._serve_websocket(self._with_client(scope), receive, send)
-        elif scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":
             await _serve_lifespan(receive, send)
+        elif scope["type"] in ("http", "websocket"):
+            request_id = request_id_of(scope)
+            found = {CLIENT: find_client(scope, self._trusted), REQUEST_ID: request_id}
+            serve = self._serve_http if scope["type"] == "http" else self._serve_websocket
+            with structlog.contextvars.bound_contextvars(request_id=request_id):
+                await serve({**scope, **found}, receive, send)
         else:
             raise ValueError(f"an ASGI scope of type {scope['type']!r} is not served")
-
-    def _with_client(self, scope: Any) -> Any:
-        return {**scope, CLIENT: find_client(scope, self._trusted)}
 
     # -- HTTP
 
     async def _serve_http(self, scope: Any, receive: Any, send: Any) -> None:
+        answer = AnswerHeaders(send, self._headers(scope))
+        began = trio.current_time()
         route = UNMATCHED
         try:
+            self._limit_address(scope)
             if not scope.get("query_string", b"").isascii():
                 raise EdgeError(INVALID_QUERY)
+            if is_preflight(scope) and origin_of(scope) in self._origins:
+                await self._answer_preflight(scope, answer)
+                return
             path, match = self._match(scope, scope["method"])
             route = match.route.path
             principal = await self._door.admit(scope, match)
+            answer.add(self._limit_principal(principal))
             if match.route in self._socket_routes:
                 _stream_key(match.values)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
+            rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
+            with _naming_session(match):
+                await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, answer)
         except Exception as error:  # the boundary: what it is to the client, refusals.py says
-            refusal = known_error(error)
-            self._traffic.count(route, scope["method"], refusal.kind.status)
-            await refuse_http(refusal, scope, send)
-            return
-        rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
-        await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, send)
+            await refuse_http(self._refusal(error), scope, answer)
+        finally:
+            seconds = trio.current_time() - began
+            self._traffic.count(route, scope["method"], answer.status or CLIENT_GONE, seconds)
+
+    def _headers(self, scope: Any) -> dict[str, str]:
+        """What the answer to this request has in any case."""
+        origin = origin_of(scope)
+        return {
+            REQUEST_ID_HEADER: scope[REQUEST_ID],
+            **security_headers(client_of(scope), shared=origin in self._origins),
+            **cors_headers(origin, self._origins),
+        }
+
+    async def _answer_preflight(self, scope: Any, answer: AnswerHeaders) -> None:
+        """Without asking for a credential, which no browser sends with it. Raises EdgeError."""
+        methods = self._table.methods(self._path(scope))
+        if not methods:
+            raise EdgeError(ROUTE_NOT_FOUND)
+        answer.add(preflight_headers(methods))
+        await answer({"type": "http.response.start", "status": 204, "headers": []})
+        await answer({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _match(self, scope: Any, method: str) -> tuple[str, Match]:
         """The path with its segments encoded one by one, and its route. Raises EdgeError."""
+        path = self._path(scope)
+        return path, self._table.match(path, method)
+
+    def _path(self, scope: Any) -> str:
         segments = split_path(scope)
         # `OPTIONS *` has no segment; werkzeug would read `//health` as `/health`.
         if not segments or (segments[0] == "" and len(segments) > 1):
             raise EdgeError(ROUTE_NOT_FOUND)
-        path = join_path(segments)
-        return path, self._table.match(path, method)
+        return join_path(segments)
+
+    # -- limits: nobody's while the node is open
+
+    def _limit_address(self, scope: Any) -> None:
+        """Before anything of the request is read. Raises EdgeError(rate_limited)."""
+        access = self._context.access
+        if access.authenticator.guarded:
+            access.limits.check_address(client_of(scope).address)
+
+    def _limit_principal(self, principal: Principal) -> dict[str, str]:
+        """Once it is known who asks; the headers that say what is left. Raises EdgeError(rate_limited)."""
+        if principal.via in (Via.OPEN, Via.NOTHING):
+            return {}
+        verdict = self._context.access.limits.check_principal(principal)
+        return {} if verdict is None else limit_headers(verdict)
+
+    def _refusal(self, error: Exception) -> EdgeError:
+        refusal = known_error(error)
+        if refusal.kind.status in (401, 403, 429):
+            self._traffic.count_refusal(refusal.kind.code)
+        return refusal
 
     # -- WebSocket
 
     async def _serve_websocket(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            _, match = self._match(scope, "GET")
-            if match.route not in self._socket_routes:
-                raise EdgeError(ROUTE_NOT_FOUND)
-            principal = await self._door.admit(scope, match)
-            key = _stream_key(match.values)
-            if self._context.registry.draining:
-                raise EdgeError(DRAINING)
-        except Exception as error:  # the boundary, as above
-            refusal = known_error(error)
-            self._traffic.count(AUDIO_ROUTE, "GET", refusal.kind.status)
-            await receive()  # websocket.connect
-            await refuse_websocket(refusal, scope, send)
-            return
+        with ExitStack() as held:
+            try:
+                key, principal = await self._admit_socket(scope, held)
+            except Exception as error:  # the boundary, as above; nothing is accepted yet
+                await self._refuse_socket(error, scope, receive, send)
+                return
+            await self._serve_audio(scope, receive, send, key, principal)
+
+    async def _admit_socket(self, scope: Any, held: ExitStack) -> tuple[StreamKey, Principal]:
+        """Whose socket it is and of what stream; counted until `held` ends. Raises EdgeError."""
+        self._limit_address(scope)
+        _, match = self._match(scope, "GET")
+        if match.route not in self._socket_routes:
+            raise EdgeError(ROUTE_NOT_FOUND)
+        principal = await self._door.admit(scope, match)
+        self._limit_principal(principal)
+        key = _stream_key(match.values)
+        if self._context.registry.draining:
+            raise EdgeError(DRAINING)
+        if principal.via is not Via.OPEN:
+            held.enter_context(self._context.access.limits.hold_socket(client_of(scope).address, principal))
+        held.enter_context(_naming_session(match))
+        return key, principal
+
+    async def _refuse_socket(self, error: Exception, scope: Any, receive: Any, send: Any) -> None:
+        refusal = self._refusal(error)
+        self._traffic.count(AUDIO_ROUTE, "GET", refusal.kind.status)
+        await receive()  # websocket.connect
+        await refuse_websocket(refusal, scope, AnswerHeaders(send, self._headers(scope)))
+
+    async def _serve_audio(
+        self, scope: Any, receive: Any, send: Any, key: StreamKey, principal: Principal
+    ) -> None:
         self._traffic.count(AUDIO_ROUTE, "GET", 101)
         peer = await accept(scope, receive, send)
         socket = AudioSocket(peer, key, self._context.registry, self._context.parts, principal.caller)
@@ -137,6 +215,12 @@ class EdgeAsgi:
             if drain_began:
                 socket.leave(0)
             await socket.run()
+
+
+def _naming_session(match: Match) -> AbstractContextManager[None]:
+    """The session on every log line of the block."""
+    named = {name: match.values[name] for name in ("session_id", "stream") if name in match.values}
+    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**named))
 
 
 _UPGRADE = {"upgrade": "websocket", "connection": "Upgrade"}
@@ -197,4 +281,4 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
     socket_routes = _socket_routes()
     documents.openapi = make_openapi([*routes, *socket_routes], context.version)
     table = RouteTable([*routes, *socket_routes])
-    return EdgeAsgi(context, build_http_app(routes, traffic), table, socket_routes, traffic)
+    return EdgeAsgi(context, build_http_app(routes), table, socket_routes, traffic)

@@ -8,8 +8,7 @@ from typing import Any
 from interview_edge.access.principal import Principal
 from interview_edge.catalog.access import AuditEntry
 from interview_edge.web.client_address import client_of
-
-REQUEST_ID = "interview_edge.request_id"  # in the scope
+from interview_edge.web.request_ids import REQUEST_ID
 
 
 def about_request(

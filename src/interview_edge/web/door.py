@@ -11,16 +11,19 @@ from typing import Any
 
 from quart import request
 
-from interview_edge.access.credentials import find_credential
+from interview_edge.access.credentials import Credential, find_credential
 from interview_edge.access.principal import EVERYBODY, NOBODY, Principal
 from interview_edge.core.keys import check_session_id
 from interview_edge.core.models import Caller
 from interview_edge.errors import (
     INSUFFICIENT_SCOPE,
+    INVALID_KEY,
+    INVALID_TICKET,
     MISSING_AUTH,
     SESSION_NOT_FOUND,
     EdgeError,
 )
+from interview_edge.web.client_address import Address, client_of
 from interview_edge.web.context import WebContext
 from interview_edge.web.route_table import Match
 from interview_edge.web.routes import Route, Visitors
@@ -52,10 +55,21 @@ class Door:
             return EVERYBODY
         credential = find_credential(scope["headers"])
         if credential is not None:
-            return await self._context.access.authenticator.recognise(credential)
+            return await self._try(credential, client_of(scope).address)
         if route.access is Visitors.ANYBODY:
             return NOBODY
         raise EdgeError(MISSING_AUTH)
+
+    async def _try(self, credential: Credential, address: Address | None) -> Principal:
+        """Too many wrong ones from one place, and no more are looked at."""
+        access = self._context.access
+        access.limits.check_attempt(address, credential)
+        try:
+            return await access.authenticator.recognise(credential)
+        except EdgeError as error:
+            if error.kind in (INVALID_KEY, INVALID_TICKET):
+                access.limits.note_failure(address, credential)
+            raise
 
     async def _check_owner(self, principal: Principal, session_id: str) -> None:
         """Another's session is as one that isn't there. A new one is nobody's until it is opened, and the

@@ -23,7 +23,6 @@ from interview_edge.web.messages import REQUEST_STACK
 from interview_edge.web.paths import SegmentConverter
 from interview_edge.web.refusals import error_body, error_headers, family_of, known_error, refuse_http
 from interview_edge.web.routes import Route
-from interview_edge.web.traffic import UNMATCHED, Traffic
 
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -32,7 +31,7 @@ BODIES_TOTAL = 128 * 1024 * 1024
 ROUTE = "interview_edge.route"  # in the scope: the dispatcher's match
 
 
-def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
+def build_http_app(routes: Sequence[Route]) -> AsgiApp:
     """The routes as an ASGI application for `http` scopes that the dispatcher has matched and rewritten."""
     app = QuartTrio("interview_edge.web", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -42,10 +41,8 @@ def build_http_app(routes: Sequence[Route], traffic: Traffic) -> AsgiApp:
     for route in routes:
         app.add_url_rule(route.path, f"{route.method} {route.path}", route.view, methods=[route.method])
     app.register_error_handler(Exception, _answer_error)
-    app.after_request(_count(traffic))
 
     async def refuse(error: EdgeError, scope: Any, send: Any) -> None:
-        traffic.count(UNMATCHED, scope["method"], error.kind.status)
         await refuse_http(error, scope, send)
 
     bounded = BodyLimit(
@@ -67,15 +64,6 @@ def _untyped(app: QuartTrio) -> AsgiApp:
 def _body_limit(scope: Any) -> int:
     route: Route = scope[ROUTE]
     return route.max_body
-
-
-def _count(traffic: Traffic) -> Callable[[Response], Awaitable[Response]]:
-    async def count(response: Response) -> Response:
-        rule = request.url_rule
-        traffic.count(UNMATCHED if rule is None else rule.rule, request.method, response.status_code)
-        return response
-
-    return count
 
 
 async def _answer_error(error: Exception) -> Response:

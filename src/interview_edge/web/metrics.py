@@ -5,15 +5,16 @@ twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from interview_edge.web.context import WebContext
 from interview_edge.web.health import Figures, measure_now
-from interview_edge.web.traffic import Traffic
+from interview_edge.web.traffic import BOUNDS, Traffic
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "interview_edge"
@@ -39,10 +40,29 @@ class NodeCollector(Collector):
         for route, method, status, many in self._traffic:
             requests.add_metric([route, method, str(status)], many)
         yield requests
+        yield from self._of_traffic()
         figures = measure_now(self._context, catalog_ok=True)
         for name, text, value in _gauges(figures):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
         yield self._held()
+
+    def _of_traffic(self) -> Iterator[Metric]:
+        times = HistogramMetricFamily(
+            f"{PREFIX}_http_request_seconds", "From the request to the end of its answer", labels=["route"]
+        )
+        for route, durations in self._traffic.durations.items():
+            below = accumulate(durations.counts)
+            names = (*(str(bound) for bound in BOUNDS), "+Inf")
+            times.add_metric([route], list(zip(names, below, strict=True)), durations.total)
+        yield times
+        refused = CounterMetricFamily(
+            f"{PREFIX}_refused",
+            "Requests and sockets refused for what they showed, or how often",
+            labels=["code"],
+        )
+        for code, many in self._traffic.refusals.items():
+            refused.add_metric([code], many)
+        yield refused
 
     def _held(self) -> Metric:
         """Chunks of the sessions open now: a gauge, since a session takes its counts with it when it

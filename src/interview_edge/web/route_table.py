@@ -37,6 +37,10 @@ class RouteTable:
         )
         self._adapter = table.bind("")
 
+    def methods(self, path: str) -> list[str]:
+        """The methods of a path; none where there is no route."""
+        return sorted(self._adapter.allowed_methods(path))
+
     def match(self, path: str, method: str) -> Match:
         """The route of a path as `join_path` makes them.
 

@@ -43,7 +43,7 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
             assert str(answer.status) in known, (method, path, answer)
             assert answer.status != 405
             if answer.status == 404:
-                assert answer.json()["code"] != "route_not_found"
+                assert b"route_not_found" not in answer.body
         served = {
             "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
             "/docs/style.css", "/v1/sessions", "/v1/audio/ws/{session_id}",
