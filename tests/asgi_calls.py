@@ -58,11 +58,13 @@ async def call(
     return _answer(answered, "http.response")
 
 
-async def refused_upgrade(app: Any, target: str, *, extension: bool = True) -> Answer | int:
+async def refused_upgrade(
+    app: Any, target: str, *, extension: bool = True, headers: Mapping[str, str] | None = None
+) -> Answer | int:
     """A WebSocket handshake that is not accepted: its HTTP answer, or the code of its close where the server
     has no `websocket.http.response`.
     """
-    scope = _scope("websocket", target, {}, "")
+    scope = _scope("websocket", target, headers or {}, "")
     scope["extensions"] = {"websocket.http.response": {}} if extension else {}
     answered: list[Mapping[str, Any]] = []
 

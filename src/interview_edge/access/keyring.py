@@ -7,7 +7,7 @@ or revoked (the CLI, another node) counts within that time; what this node does 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import structlog
 import trio
@@ -46,6 +46,10 @@ class KeyRing:
             return None
         self._used[known.key_id] = now
         return known
+
+    def __iter__(self) -> Iterator[KeyRecord]:
+        """Every key, valid or not."""
+        return iter(self._keys.values())
 
     def get(self, key_id: str) -> KeyRecord | None:
         """The key of this id, valid or not."""

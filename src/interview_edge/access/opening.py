@@ -13,6 +13,7 @@ from interview_edge.access.json_web_tokens import SharedSecret, SigningKeys, Tok
 from interview_edge.access.jwks import open_key_set
 from interview_edge.access.keyring import KeyRing
 from interview_edge.access.limits import Limits
+from interview_edge.access.quotas import Quotas, default_quotas
 from interview_edge.catalog.access import AccessRecords
 from interview_edge.settings import Settings
 
@@ -26,6 +27,7 @@ class Access:
     grants: Grants
     authenticator: Authenticator
     limits: Limits
+    quotas: Quotas
 
 
 @asynccontextmanager
@@ -40,7 +42,9 @@ async def open_access(
         await ring.load()
         grants = Grants(records, key_stands=ring.is_valid, now_ms=now_ms)
         tokens = await _open_tokens(stack, settings)
-        yield Access(records, ring, grants, Authenticator(ring, grants, tokens), Limits(settings))
+        quotas = Quotas(records, ring, default_quotas(settings), now_ms)
+        authenticator = Authenticator(ring, grants, tokens)
+        yield Access(records, ring, grants, authenticator, Limits(settings), quotas)
 
 
 async def _open_tokens(stack: AsyncExitStack, settings: Settings) -> TokenVerifier | None:

@@ -152,9 +152,23 @@ class AccessRecords(Protocol):
     # -- usage
 
     async def usage(
-        self, first_day: str, last_day: str, *, owner: str | None = None, key_id: str | None = None
+        self,
+        first_day: str,
+        last_day: str,
+        *,
+        owner: str | None = None,
+        key_id: str | None = None,
+        limit: int | None = None,
     ) -> Sequence[UsageRow]:
-        """What was used on these UTC days, both included, by (day, owner, key_id)."""
+        """What was used on these UTC days, both included, by (day, owner, key_id); the first `limit` rows
+        only, where given.
+        """
+        ...
+
+    async def usage_of_payer(self, session_id: str, day: str, *, owner: str, key_id: str) -> UsageRow:
+        """What was used on `day` by whom the session's audio counts for; where there is no such session yet,
+        by these. Zeros are left out.
+        """
         ...
 
     async def reserve(self, reservation: Reservation, limit: int, now: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from interview_edge.catalog.access import (
     GrantKind,
     KeyRecord,
     Reservation,
+    UsageKind,
     UsageRow,
 )
 from interview_edge.catalog.protocol import CatalogUnavailable
@@ -73,10 +75,21 @@ class SqliteAccess:
         return await self._read(partial(_audit, after=after, limit=limit, owner=owner, action=action))
 
     async def usage(
-        self, first_day: str, last_day: str, *, owner: str | None = None, key_id: str | None = None
+        self,
+        first_day: str,
+        last_day: str,
+        *,
+        owner: str | None = None,
+        key_id: str | None = None,
+        limit: int | None = None,
     ) -> Sequence[UsageRow]:
         return await self._read(
-            partial(_usage, first_day=first_day, last_day=last_day, owner=owner, key_id=key_id)
+            partial(_usage, first_day=first_day, last_day=last_day, owner=owner, key_id=key_id, limit=limit)
+        )
+
+    async def usage_of_payer(self, session_id: str, day: str, *, owner: str, key_id: str) -> UsageRow:
+        return await self._read(
+            partial(_usage_of_payer, session_id=session_id, day=day, owner=owner, key_id=key_id)
         )
 
     async def reserve(self, reservation: Reservation, limit: int, now: int) -> bool:
@@ -271,21 +284,39 @@ def add_usage(
 
 
 def _usage(
-    connection: apsw.Connection, first_day: str, last_day: str, owner: str | None, key_id: str | None
+    connection: apsw.Connection,
+    first_day: str,
+    last_day: str,
+    owner: str | None,
+    key_id: str | None,
+    limit: int | None,
 ) -> list[UsageRow]:
+    # A row of ours is at most one of each kind; one row more, so that the last is never a part of one.
+    most = -1 if limit is None else (limit + 1) * len(UsageKind)
     found: Any = connection.execute(
         "SELECT day, owner, key_id, what, amount FROM usage "
         "WHERE day BETWEEN ?1 AND ?2 AND (?3 IS NULL OR owner = ?3) AND (?4 IS NULL OR key_id = ?4) "
-        "ORDER BY day, owner, key_id, what",
-        (first_day, last_day, owner, key_id),
+        "ORDER BY day, owner, key_id, what LIMIT ?5",
+        (first_day, last_day, owner, key_id, most),
     )
     rows: dict[tuple[str, str, str], dict[str, int]] = {}
     for day, who, by_key, what, amount in found:
         rows.setdefault((day, who, by_key), {})[what] = amount
     return [
         UsageRow(day=day, owner=who, key_id=by_key, amounts=amounts)
-        for (day, who, by_key), amounts in rows.items()
+        for (day, who, by_key), amounts in islice(rows.items(), limit)
     ]
+
+
+def _usage_of_payer(
+    connection: apsw.Connection, session_id: str, day: str, owner: str, key_id: str
+) -> UsageRow:
+    payer: Any = connection.execute(
+        "SELECT owner, coalesce(key_id, '') FROM sessions WHERE session_id = ?", (session_id,)
+    ).fetchone()
+    who, by_key = (owner, key_id) if payer is None else payer
+    rows = _usage(connection, day, day, who, by_key, None)
+    return rows[0] if rows else UsageRow(day=day, owner=who, key_id=by_key, amounts={})
 
 
 def _reserve(connection: apsw.Connection, reservation: Reservation, limit: int, now: int) -> bool:

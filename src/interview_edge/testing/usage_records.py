@@ -100,4 +100,41 @@ async def _counts_concurrent_steps(catalog: Catalog) -> None:
     must(len(held) == 100, "what is counted is held", held)
 
 
-USAGE_CHECKS = (_counts_what_was_stored, _counts_once, _counts_an_object_once, _counts_concurrent_steps)
+async def _cuts_a_long_answer(catalog: Catalog) -> None:
+    for n, caller in enumerate((ANN, Caller("bob"), Caller("carol", "key-3"))):
+        await catalog.open_session(f"s{n}", 1, caller)
+        await catalog.record_stored(stored_chunks(1, 1, key=StreamKey(f"s{n}")))
+    whole = await catalog.access.usage("1970-01-01", "1970-01-01")
+    for limit in (1, 2, 3, 4):
+        part = await catalog.access.usage("1970-01-01", "1970-01-01", limit=limit)
+        must(list(part) == list(whole)[:limit], "usage answers the first `limit` rows, each whole", part)
+
+
+async def _finds_the_payer(catalog: Catalog) -> None:
+    await catalog.open_session("session", 1, ANN)
+    await catalog.record_stored(stored_chunks(1, 2))
+    payer = catalog.access.usage_of_payer
+    found = await payer("session", "1970-01-01", owner="bob", key_id="key-2")
+    must(
+        (found.owner, found.key_id, found.amounts) == ("ann", "key-1", _amounts(2, 32_000, 2 * CHUNK_BYTES)),
+        "usage_of_payer answers for owner and key of the session",
+        found,
+    )
+    for session_id, day in (("session", "1970-01-02"), ("new", "1970-01-01")):
+        found = await payer(session_id, day, owner="bob", key_id="key-2")
+        who = ("ann", "key-1") if session_id == "session" else ("bob", "key-2")
+        must(
+            (found.owner, found.key_id, found.day, dict(found.amounts)) == (*who, day, {}),
+            "usage_of_payer answers for these where there is no session, and nothing for a day without",
+            found,
+        )
+
+
+USAGE_CHECKS = (
+    _counts_what_was_stored,
+    _counts_once,
+    _counts_an_object_once,
+    _counts_concurrent_steps,
+    _cuts_a_long_answer,
+    _finds_the_payer,
+)

@@ -10,6 +10,7 @@ from interview_edge.web.schemas import (
     ANYTHING,
     BOOLEAN,
     COUNT,
+    NUMBER,
     TEXT,
     TIME,
     Schema,
@@ -44,6 +45,14 @@ _KEY: Mapping[str, Schema] = {
     "last_used_at": nullable(TIME),
 }
 
+_USED: Mapping[str, Schema] = {
+    "chunks": COUNT,
+    "audio_seconds": {**NUMBER, "minimum": 0},
+    "stored_bytes": COUNT,
+    "realtime_tokens": COUNT,
+}
+_DAY: Schema = {"type": "string", "format": "date"}
+
 _SECONDS: Schema = {"type": "integer", "minimum": 10, "maximum": 7200}
 
 ACCESS_SCHEMAS: Mapping[str, Schema] = {
@@ -65,6 +74,26 @@ ACCESS_SCHEMAS: Mapping[str, Schema] = {
             "expires_in_days": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3650},
             "quotas": AMOUNTS,
         },
+    ),
+    "Usage": record(
+        {
+            "from": _DAY,
+            "to": _DAY,
+            "user": nullable(TEXT),
+            "totals": record(_USED),
+            "days": listing(record({"day": _DAY, "user": TEXT, "key_id": nullable(TEXT), **_USED})),
+            "quotas": listing(
+                record(
+                    {
+                        "key_id": nullable(TEXT),
+                        "what": {"enum": list(_USED)},
+                        "used": NUMBER,
+                        "limit": NUMBER,
+                        "resets_at": TIME,
+                    }
+                )
+            ),
+        }
     ),
     "RealtimeTokenRequest": record({}, {"model": TEXT}),
     "RealtimeToken": record({"token": TEXT, "model": TEXT, "expires_at": COUNT, "expires_at_iso": TIME}),

@@ -20,11 +20,13 @@ from interview_edge.access.principal import Principal, Scope, Via
 from interview_edge.core.keys import check_session_id, check_stream
 from interview_edge.core.models import DEFAULT_STREAM, StreamKey
 from interview_edge.errors import (
+    CATALOG_UNAVAILABLE,
     DRAINING,
     INVALID_QUERY,
     INVALID_SESSION_ID,
     INVALID_STREAM,
     METHOD_NOT_ALLOWED,
+    QUOTA_EXCEEDED,
     ROUTE_NOT_FOUND,
     UPGRADE_REQUIRED,
     EdgeError,
@@ -54,6 +56,7 @@ from interview_edge.web.routes import Content, Route
 from interview_edge.web.session_resource import SessionResource
 from interview_edge.web.state_lane_resource import StateLaneResource
 from interview_edge.web.traffic import CLIENT_GONE, UNMATCHED, Traffic
+from interview_edge.web.usage_resource import UsageResource
 
 AUDIO_ROUTE = "/v1/audio/ws"
 
@@ -193,6 +196,7 @@ class EdgeAsgi:
         key = _stream_key(match.values)
         if self._context.registry.draining:
             raise EdgeError(DRAINING)
+        await self._context.access.quotas.check_recording(principal, key.session_id)
         if principal.via is not Via.OPEN:
             held.enter_context(self._context.access.limits.hold_socket(client_of(scope).address, principal))
         held.enter_context(_naming_session(match))
@@ -249,7 +253,10 @@ async def _documented_only() -> Any:
 
 def _socket_routes() -> list[Route]:
     """The audio socket's path as the OpenAPI document shows it."""
-    errors = (INVALID_SESSION_ID, INVALID_STREAM, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, DRAINING)
+    errors = (
+        *(INVALID_SESSION_ID, INVALID_STREAM, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED),
+        *(QUOTA_EXCEEDED, DRAINING, CATALOG_UNAVAILABLE),
+    )
     switched = {101: Content("application/json", None, "The chunk dialect begins, see /asyncapi.json.")}
     return [
         Route(
@@ -276,6 +283,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *AudioResource(context).routes(),
         *AuthResource(context).routes(),
         *RealtimeResource(context.realtime, context.parts.settings.realtime_root_alias).routes(),
+        *UsageResource(context).routes(),
         *documents.routes(),
     ]
     socket_routes = _socket_routes()

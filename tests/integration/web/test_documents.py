@@ -24,7 +24,7 @@ ANYWHERE = {"route_not_found", "invalid_path"}
 # In the table, and not sent yet.
 LATER = {
     "invalid_ticket", "auth_timeout", "csrf_refused", "origin_refused", "local_only", "rate_limited",
-    "quota_exceeded", "too_many_sockets", "key_not_found", "service_unavailable", "provider_unset",
+    "too_many_sockets", "key_not_found", "service_unavailable", "provider_unset",
     "model_not_allowed", "invalid_sdp", "provider_failed", "provider_refused", "provider_busy",
     "provider_timeout",
 }  # fmt: skip
