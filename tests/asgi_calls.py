@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -59,7 +59,7 @@ async def call(
 
 
 async def refused_upgrade(
-    app: Any, target: str, *, extension: bool = True, headers: Mapping[str, str] | None = None
+    app: Any, target: str, *, headers: Mapping[str, str] | None = None, extension: bool = True
 ) -> Answer | int:
     """A WebSocket handshake that is not accepted: its HTTP answer, or the code of its close where the server
     has no `websocket.http.response`.
@@ -82,6 +82,71 @@ async def refused_upgrade(
     return _answer(answered, "websocket.http.response")
 
 
+@attrs.frozen
+class Talk:
+    """What a WebSocket came to: its HTTP answer where it was refused, else what it said and how it closed.
+
+    `closed` is None where the client hung up first.
+    """
+
+    refused: Answer | None = None
+    subprotocol: str | None = None
+    said: Sequence[Any] = ()
+    closed: tuple[int, str] | None = None
+
+    @property
+    def status(self) -> int:
+        return 101 if self.refused is None else self.refused.status
+
+
+async def talk(
+    app: Any,
+    target: str,
+    *frames: str | bytes | Mapping[str, Any],
+    headers: Mapping[str, str] | None = None,
+    replies: int = 0,
+) -> Talk:
+    """A WebSocket: it sends `frames`, and hangs up once it was told `replies` messages, or closed."""
+    scope = _scope("websocket", target, headers or {}, "")
+    scope["extensions"] = {"websocket.http.response": {}}
+    answered: list[Mapping[str, Any]] = []
+    over = trio.Event()
+    to_send = iter([{"type": "websocket.connect"}, *(_message(frame) for frame in frames)])
+
+    async def receive() -> Any:
+        await trio.lowlevel.checkpoint()
+        for message in to_send:
+            return message
+        if replies:
+            await over.wait()
+        return {"type": "websocket.disconnect", "code": 1000}
+
+    async def send(message: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        answered.append(message)
+        said = sum(each["type"] == "websocket.send" for each in answered)
+        if said >= replies or message["type"] == "websocket.close":
+            over.set()
+
+    with trio.fail_after(PATIENCE):
+        await app(scope, receive, send)
+    if answered[0]["type"] != "websocket.accept":
+        return Talk(refused=_answer(list(answered), "websocket.http.response"))
+    closes = [(each["code"], each["reason"]) for each in answered if each["type"] == "websocket.close"]
+    return Talk(
+        subprotocol=answered[0].get("subprotocol"),
+        said=[json.loads(each["text"]) for each in answered if each["type"] == "websocket.send"],
+        closed=closes[0] if closes else None,
+    )
+
+
+def _message(frame: str | bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(frame, bytes):
+        return {"type": "websocket.receive", "bytes": frame, "text": None}
+    text = frame if isinstance(frame, str) else json.dumps(frame)
+    return {"type": "websocket.receive", "text": text, "bytes": None}
+
+
 def _scope(kind: str, target: str, headers: Mapping[str, str], root_path: str) -> dict[str, Any]:
     path, _, query = target.partition("?")
     return {
@@ -95,7 +160,7 @@ def _scope(kind: str, target: str, headers: Mapping[str, str], root_path: str) -
         "query_string": query.encode("latin-1"),
         "headers": [
             (name.encode(), value.encode("latin-1"))
-            for name, value in ({"host": "test"} | dict(headers)).items()
+            for name, value in ({"host": "localhost"} | dict(headers)).items()
         ],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),

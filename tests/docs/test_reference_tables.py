@@ -23,7 +23,7 @@ from interview_edge.web.asyncapi import CLIENT_FRAMES, SERVER_FRAMES
 ROOT = Path(__file__).parents[2]
 SECOND = bytes(32_000)
 OF_EVERY_ROUTE = {"internal", "invalid_key"}
-OF_MANY_ROUTES = {"missing_auth", "insufficient_scope"}
+OF_MANY_ROUTES = {"missing_auth", "insufficient_scope", "local_only", "csrf_refused"}
 OF_EVERY_SESSION_ROUTE = {
     "invalid_session_id",
     "session_not_found",
@@ -54,7 +54,7 @@ async def edge(tmp_path: Path):
 @pytest.fixture
 async def http(edge: Edge):
     transport = httpx.ASGITransport(edge.asgi_app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

@@ -30,6 +30,6 @@ def refuse_exposure(settings: Settings, *, guarded: bool) -> None:
     raise SettingsError(
         f"host (EDGE_HOST) {settings.host!r} is refused: there is no API key yet, so whoever reaches the "
         f"port could read and write every interview. Make one first: {MAKE_A_KEY}. Or use 127.0.0.1 (the "
-        "default) or ::1, where only this machine is served. A private network that asks for passwords itself may be "
-        "served with insecure (EDGE_INSECURE=1, --insecure)."
+        "default) or ::1, where only this machine is served. A private network that asks for passwords "
+        "itself may be served with insecure (EDGE_INSECURE=1, --insecure)."
     )

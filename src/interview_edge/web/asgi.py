@@ -25,7 +25,9 @@ from interview_edge.errors import (
     INVALID_QUERY,
     INVALID_SESSION_ID,
     INVALID_STREAM,
+    INVALID_TICKET,
     METHOD_NOT_ALLOWED,
+    ORIGIN_REFUSED,
     QUOTA_EXCEEDED,
     ROUTE_NOT_FOUND,
     UPGRADE_REQUIRED,
@@ -74,11 +76,11 @@ class EdgeAsgi:
     ) -> None:
         self._context = context
         self._http = http
-        self._table = table
+        self.table = table
         self._door = Door(context)
         self._trusted = [ip_network(text) for text in context.parts.settings.trusted_proxies]
         self._origins = context.parts.settings.cors_origins
-        self._socket_routes = socket_routes
+        self.socket_routes = socket_routes
         self._traffic = traffic
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -111,7 +113,7 @@ class EdgeAsgi:
             route = match.route.path
             principal = await self._door.admit(scope, match)
             answer.add(self._limit_principal(principal))
-            if match.route in self._socket_routes:
+            if match.route in self.socket_routes:
                 _stream_key(match.values)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
             rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
@@ -134,7 +136,7 @@ class EdgeAsgi:
 
     async def _answer_preflight(self, scope: Any, answer: AnswerHeaders) -> None:
         """Without asking for a credential, which no browser sends with it. Raises EdgeError."""
-        methods = self._table.methods(self._path(scope))
+        methods = self.table.methods(self._path(scope))
         if not methods:
             raise EdgeError(ROUTE_NOT_FOUND)
         answer.add(preflight_headers(methods))
@@ -144,7 +146,7 @@ class EdgeAsgi:
     def _match(self, scope: Any, method: str) -> tuple[str, Match]:
         """The path with its segments encoded one by one, and its route. Raises EdgeError."""
         path = self._path(scope)
-        return path, self._table.match(path, method)
+        return path, self.table.match(path, method)
 
     def _path(self, scope: Any) -> str:
         segments = split_path(scope)
@@ -189,7 +191,7 @@ class EdgeAsgi:
         """Whose socket it is and of what stream; counted until `held` ends. Raises EdgeError."""
         self._limit_address(scope)
         _, match = self._match(scope, "GET")
-        if match.route not in self._socket_routes:
+        if match.route not in self.socket_routes:
             raise EdgeError(ROUTE_NOT_FOUND)
         principal = await self._door.admit(scope, match)
         self._limit_principal(principal)
@@ -254,6 +256,13 @@ async def _documented_only() -> Any:
 def _socket_routes() -> list[Route]:
     """The audio socket's path as the OpenAPI document shows it."""
     errors = (
+        INVALID_SESSION_ID,
+        INVALID_STREAM,
+        INVALID_TICKET,
+        ORIGIN_REFUSED,
+        METHOD_NOT_ALLOWED,
+        UPGRADE_REQUIRED,
+        DRAINING,
         *(INVALID_SESSION_ID, INVALID_STREAM, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED),
         *(QUOTA_EXCEEDED, DRAINING, CATALOG_UNAVAILABLE),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from quart import request
 
-from interview_edge.access.credentials import Credential, find_credential
+from interview_edge.access.credentials import Credential, LoginCookie, Ticket, find_credential
 from interview_edge.access.principal import EVERYBODY, NOBODY, Principal
 from interview_edge.core.keys import check_session_id
 from interview_edge.core.models import Caller
@@ -25,6 +25,7 @@ from interview_edge.errors import (
 )
 from interview_edge.web.client_address import Address, client_of
 from interview_edge.web.context import WebContext
+from interview_edge.web.origins import check_local, check_page
 from interview_edge.web.route_table import Match
 from interview_edge.web.routes import Route, Visitors
 
@@ -37,28 +38,56 @@ class Door:
     def __init__(self, context: WebContext) -> None:
         self._context = context
 
-    async def admit(self, scope: Any, match: Match) -> Principal:
-        """Who asks, allowed to use the route and the session that its path names.
+    async def admit(self, scope: Any, match: Match, shown: Credential | None = None) -> Principal:
+        """Who asks, allowed to use the route and the session that its path names. `shown` is a credential
+        that stood elsewhere than in the headers.
 
-        Raises EdgeError: missing_auth, invalid_key, insufficient_scope; invalid_session_id, and
-        session_not_found for another's. CatalogUnavailable.
+        Raises EdgeError: local_only, missing_auth, invalid_key, invalid_ticket, insufficient_scope,
+        csrf_refused, origin_refused; invalid_session_id, and session_not_found for another's.
+        CatalogUnavailable.
         """
-        principal = await self._recognise(scope, match.route)
+        self.check_place(scope, match.route)
+        principal = await self._recognise(scope, match.route, shown)
         _check_scope(principal, match.route)
         session_id = match.values.get("session_id")
         if session_id is not None:
             await self._check_owner(principal, check_session_id(session_id))
         return principal
 
-    async def _recognise(self, scope: Any, route: Route) -> Principal:
-        if not self._context.access.authenticator.guarded:
+    def check_place(self, scope: Any, route: Route) -> None:
+        """Without keys, only this machine is served. Raises EdgeError(local_only)."""
+        if not (self._asks_nobody or self._context.access.authenticator.guarded or route.from_anywhere):
+            check_local(scope, self._context.parts.settings.cors_origins)
+
+    @property
+    def _asks_nobody(self) -> bool:
+        return self._context.parts.settings.insecure
+
+    async def _recognise(self, scope: Any, route: Route, shown: Credential | None) -> Principal:
+        authenticator = self._context.access.authenticator
+        if self._asks_nobody or not authenticator.guarded:
             return EVERYBODY
-        credential = find_credential(scope["headers"])
-        if credential is not None:
-            return await self._try(credential, client_of(scope).address)
-        if route.access is Visitors.ANYBODY:
-            return NOBODY
-        raise EdgeError(MISSING_AUTH)
+        credential = shown or find_credential(scope["headers"])
+        if credential is None:
+            if route.access is Visitors.ANYBODY:
+                return NOBODY
+            raise EdgeError(MISSING_AUTH)
+        if isinstance(credential, Ticket) and scope["type"] != "websocket":
+            raise EdgeError(INVALID_TICKET)  # and not used up
+        if isinstance(credential, LoginCookie):
+            return await self._by_cookie(scope, route, credential)
+        return await self._try(credential, client_of(scope).address)
+
+    async def _by_cookie(self, scope: Any, route: Route, login: LoginCookie) -> Principal:
+        try:
+            principal = await self._try(login, client_of(scope).address)
+            check_page(scope, login, self._context.parts.settings.cors_origins)
+        except EdgeError:
+            # A browser sends it unasked: an old one must not keep its owner from logging in again.
+            if route.access is Visitors.ANYBODY:
+                return NOBODY
+            raise
+        return principal
 
     async def _try(self, credential: Credential, address: Address | None) -> Principal:
         """Too many wrong ones from one place, and no more are looked at."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import attrs
 import trio
 from prometheus_client import CollectorRegistry
-from quart import Response
+from quart import Response, request
 
-from interview_edge.access.principal import Scope
+from interview_edge.access.principal import Scope, Via
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.errors import NOT_READY, EdgeError
 from interview_edge.web import health
 from interview_edge.web.context import WebContext
+from interview_edge.web.door import principal_of
 from interview_edge.web.messages import json_reply
 from interview_edge.web.metrics import CONTENT_TYPE, render
 from interview_edge.web.refusals import COMMON_HEADERS
@@ -21,6 +22,7 @@ from interview_edge.web.routes import Content, Route, Visitors
 from interview_edge.web.schemas import ref
 
 _JSON = "application/json"
+_FOR_ANYBODY = ("status", "app", "version")  # of /health: the rest tells of load and faults
 
 
 @attrs.frozen
@@ -31,6 +33,7 @@ class NodeResource:
     metrics: CollectorRegistry
 
     def routes(self) -> list[Route]:
+        public = self.context.parts.settings.public_metrics
         status: Mapping[int, Content] = {200: Content(_JSON, ref("Status"), "It is.")}
         return [
             Route(
@@ -38,7 +41,7 @@ class NodeResource:
                 path="/health",
                 view=self.health,
                 access=Visitors.ANYBODY,
-                summary="How the node is: figures, and checks by threshold; 200 also where they fail",
+                summary="How the node is; with a key also figures and checks; 200 also where they fail",
                 answers={200: Content(_JSON, ref("Health"), "The node at this moment.")},
             ),
             Route(
@@ -47,6 +50,7 @@ class NodeResource:
                 view=self.live,
                 access=Visitors.ANYBODY,
                 summary="Whether the process answers",
+                from_anywhere=True,
                 answers=status,
             ),
             Route(
@@ -55,6 +59,7 @@ class NodeResource:
                 view=self.ready,
                 access=Visitors.ANYBODY,
                 summary="Whether new sessions should come here",
+                from_anywhere=True,
                 answers=status,
                 errors=(NOT_READY,),
             ),
@@ -62,15 +67,18 @@ class NodeResource:
                 method="GET",
                 path="/metrics",
                 view=self.show_metrics,
-                access=(Scope.ADMIN,),
+                access=Visitors.ANYBODY if public else (Scope.ADMIN,),
                 summary="Metrics for Prometheus",
                 answers={200: Content("text/plain", {"type": "string"}, "The text format.")},
             ),
         ]
 
     async def health(self) -> Response:
-        figures = await health.measure(self.context)
-        return json_reply(health.show(figures, self.context.parts.settings, self.context.version))
+        settings = self.context.parts.settings
+        shown = health.show(await health.measure(self.context), settings, self.context.version)
+        if principal_of(request.scope).via is Via.NOTHING and not settings.public_metrics:
+            shown = {name: shown[name] for name in _FOR_ANYBODY}
+        return json_reply(shown)
 
     async def live(self) -> Response:
         return json_reply({"status": "ok"})

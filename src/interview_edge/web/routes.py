@@ -12,10 +12,12 @@ from quart import Response
 from interview_edge.access.principal import Scope
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
+    CSRF_REFUSED,
     INSUFFICIENT_SCOPE,
     INTERNAL,
     INVALID_KEY,
     INVALID_SESSION_ID,
+    LOCAL_ONLY,
     MISSING_AUTH,
     SESSION_DELETED,
     SESSION_NOT_FOUND,
@@ -88,6 +90,7 @@ class Route:
     parameters: Sequence[Parameter] = ()
     body: Content | None = None
     max_body: int = 64 * 1024
+    from_anywhere: bool = False  # answered also where, without keys, only this machine is served
 
     @property
     def all_errors(self) -> tuple[ErrorKind, ...]:
@@ -99,4 +102,6 @@ class Route:
         asking = () if self.access is Visitors.ANYBODY else (MISSING_AUTH,)
         scoped = () if isinstance(self.access, Visitors) else (INSUFFICIENT_SCOPE,)
         owned = (SESSION_NOT_FOUND,) if "<segment:session_id>" in self.path else ()
-        return (*ANSWERED_AT_THE_DOOR, *asking, *scoped, *owned)
+        local = () if self.from_anywhere else (LOCAL_ONLY,)
+        changing = () if self.method in ("GET", "HEAD", "OPTIONS") else (CSRF_REFUSED,)
+        return (*ANSWERED_AT_THE_DOOR, *asking, *scoped, *owned, *local, *changing)

@@ -152,6 +152,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "status": {"enum": ["ok", "degraded", "error"]},
             "app": TEXT,
             "version": TEXT,
+        },
+        {
             "backend": ANYTHING,
             "catalog": ANYTHING,
             "journal": ANYTHING,
@@ -159,6 +161,6 @@ SCHEMAS: Mapping[str, Schema] = {
             "memory": ANYTHING,
             "uploads": ANYTHING,
             "checks": by_name(ref("Check")),
-        }
+        },
     ),
 }

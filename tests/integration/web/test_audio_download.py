@@ -225,7 +225,7 @@ async def test_downloads_that_nobody_reads_are_bounded_and_end_with_their_reques
                 "path": "/v1/sessions/s/audio",
                 "raw_path": b"/v1/sessions/s/audio",
                 "query_string": query,
-                "headers": [(b"host", b"test")],
+                "headers": [(b"host", b"localhost")],
             }
 
             async def receive() -> None:

@@ -17,16 +17,13 @@ SOCKET_ONLY = {
     "invalid_format", "content_required", "meeting_mismatch", "invalid_field", "invalid_base64",
     "chunk_length",
     "seq_too_far", "chunk_conflict", "stream_ended", "final_below_held", "in_flight_full", "frame_too_big",
-    "slow_reader", "silent_peer", "stream_limit",
+    "slow_reader", "silent_peer", "stream_limit", "auth_timeout",
 }  # fmt: skip
 # Any request may get these, so no route lists them.
 ANYWHERE = {"route_not_found", "invalid_path"}
 # In the table, and not sent yet.
 LATER = {
-    "invalid_ticket", "auth_timeout", "csrf_refused", "origin_refused", "local_only", "rate_limited",
-    "too_many_sockets", "key_not_found", "service_unavailable", "provider_unset",
-    "model_not_allowed", "invalid_sdp", "provider_failed", "provider_refused", "provider_busy",
-    "provider_timeout",
+    "auth_timeout", "too_many_sockets", "service_unavailable",
 }  # fmt: skip
 
 
