@@ -32,10 +32,13 @@ async def call(
     body: bytes | Mapping[str, Any] = b"",
     headers: Mapping[str, str] | None = None,
     root_path: str = "",
+    client: str = "127.0.0.1",
+    scheme: str = "http",
 ) -> Answer:
     """One HTTP request. `target` is what the request line holds, percent-encoded, query and all."""
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     scope = _scope("http", target, {"content-length": str(len(sent))} | dict(headers or {}), root_path)
+    scope |= {"client": (client, 1), "scheme": scheme}
     scope["method"] = method
     gone = trio.Event()
     asked = iter([{"type": "http.request", "body": sent, "more_body": False}])
@@ -174,5 +177,7 @@ def _answer(messages: list[Mapping[str, Any]], kind: str) -> Answer:
     assert start["type"] == f"{kind}.start"
     assert all(part["type"] == f"{kind}.body" for part in parts)
     assert not parts[-1].get("more_body", False)
+    names = [name.lower() for name, _ in start["headers"] if name.lower() != b"set-cookie"]
+    assert len(names) == len(set(names)), f"a header stands twice: {names}"
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in start["headers"]}
     return Answer(start["status"], headers, b"".join(part.get("body", b"") for part in parts))

@@ -1,73 +1,107 @@
-"""Token buckets against what they promise, whatever comes when."""
+"""Token buckets against what they promise, however few of them may be kept."""
 
 from __future__ import annotations
 
-from hypothesis import given
+from collections import defaultdict
+from fractions import Fraction
+from itertools import combinations_with_replacement
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interview_edge.access.buckets import Buckets
 
-STEPS = st.lists(st.tuples(st.floats(0, 3), st.sampled_from("abc")), max_size=80)
+RATES = st.sampled_from([0.5, 1.0, 3.0, 100.0])
+BURSTS = st.integers(1, 6)
+# (client, time since the step before, in parts of the time that one token takes)
+STEPS = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0, 0, 0, 0.25, 1, 2.5, 7])), max_size=60)
+# So few of all that clients often come to share a bucket, and leave it.
+CROWDED = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 0, 0, 0.25, 1])), max_size=60)
+START = 1_234_567.0  # as trio's clock, far from zero
 
 
-@given(st.floats(0.1, 10), st.integers(1, 8), STEPS)
-def test_no_window_grants_more_than_a_burst_and_its_share(
-    rate: float, burst: int, steps: list[tuple[float, str]]
+def grants(buckets: Buckets, steps: list[tuple[int, float]], rate: float) -> list[tuple[int, float, bool]]:
+    now, seen = START, []
+    for client, pause in steps:
+        now += pause / rate
+        seen.append((client, now, buckets.take(str(client), now).granted))
+    return seen
+
+
+@settings(max_examples=500, deadline=None)
+@given(rate=RATES, burst=st.integers(1, 3), steps=CROWDED, limit=st.integers(0, 3))
+def test_no_window_grants_more_than_burst_and_rate(
+    rate: float, burst: int, steps: list[tuple[int, float]], limit: int
 ) -> None:
-    buckets = Buckets(rate, burst)
-    granted: dict[str, list[float]] = {}
-    now = 0.0
-    for wait, key in steps:
-        now += wait
-        if buckets.take(key, now).granted:
-            granted.setdefault(key, []).append(now)
-    for times in granted.values():
-        for first, start in enumerate(times):
-            for last in range(first, len(times)):
-                assert last - first + 1 <= burst + (times[last] - start) * rate + 1e-6
+    """Also where clients share a bucket for a while, and get their own later."""
+    buckets = Buckets(rate, burst, limit)
+    by_client = defaultdict(list)
+    for client, at, granted in grants(buckets, steps, rate):
+        if granted:
+            by_client[client].append(at)
+    for times in by_client.values():
+        for first, last in combinations_with_replacement(range(len(times)), 2):
+            assert last - first + 1 <= burst + rate * (times[last] - times[first]) + 1e-3
+    assert len(buckets) <= limit
 
 
-@given(st.floats(0.1, 10), st.integers(1, 8), STEPS)
-def test_who_waits_as_long_as_it_says_is_granted(
-    rate: float, burst: int, steps: list[tuple[float, str]]
+@settings(max_examples=300, deadline=None)
+@given(rate=RATES, burst=BURSTS, steps=STEPS)
+def test_with_room_for_all_each_client_has_the_bucket_of_the_textbook(
+    rate: float, burst: int, steps: list[tuple[int, float]]
 ) -> None:
-    buckets = Buckets(rate, burst)
-    now = 0.0
-    for wait, key in steps:
-        now += wait
-        verdict = buckets.take(key, now)
-        assert 0 <= verdict.remaining <= burst
-        assert verdict.granted == (verdict.retry_after == 0)
-        later = now + verdict.retry_after + 1e-6
-        assert buckets.look(key, later).granted or verdict.granted
-        if not verdict.granted:
-            assert not buckets.look(key, now + verdict.retry_after / 2).granted
-        assert buckets.look(key, now + verdict.reset + 1e-6).remaining == burst
+    tokens: dict[int, Fraction] = defaultdict(lambda: Fraction(burst))
+    seen: dict[int, Fraction] = {}
+    now = Fraction(0)
+    taken = grants(Buckets(rate, burst), steps, rate)
+    for (client, pause), (_, _, granted) in zip(steps, taken, strict=True):
+        now += Fraction(pause)  # in tokens
+        tokens[client] = min(Fraction(burst), tokens[client] + now - seen.get(client, now))
+        seen[client] = now
+        assert granted == (tokens[client] >= 1)
+        tokens[client] -= granted
 
 
-@given(STEPS)
-def test_a_look_takes_nothing(steps: list[tuple[float, str]]) -> None:
-    watched, plain = Buckets(1, 3), Buckets(1, 3)
-    now = 0.0
-    for wait, key in steps:
-        now += wait
-        for other in "abc":
-            watched.look(other, now)
-        assert watched.take(key, now) == plain.take(key, now)
+@settings(max_examples=200, deadline=None)
+@given(rate=RATES, burst=BURSTS, steps=STEPS, limit=st.integers(0, 8))
+def test_what_is_left_only_grows_with_time_and_is_all_there_after_a_rest(
+    rate: float, burst: int, steps: list[tuple[int, float]], limit: int
+) -> None:
+    buckets = Buckets(rate, burst, limit)
+    now = START
+    for client, pause in steps:
+        now += pause / rate
+        before = buckets.look(str(client), now)
+        after = buckets.take(str(client), now)
+        assert 0 <= after.left <= before.left <= burst
+        if not after.granted:
+            again = buckets.take(str(client), now + after.wait)
+            assert again.granted
+            now += after.wait
+    rested = now + burst / rate + 1e-6
+    for client in range(6):
+        level = buckets.take(str(client), rested + client * burst / rate)
+        assert (level.granted, level.whole) == (True, burst - 1)
 
 
-@given(st.lists(st.integers(0, 50), max_size=200))
-def test_their_number_is_bounded(keys: list[int]) -> None:
-    buckets = Buckets(0.001, 2, max_buckets=10)
-    for now, key in enumerate(keys):
-        buckets.take(key, float(now))
-        assert len(buckets) <= 10
+@settings(max_examples=100, deadline=None)
+@given(rate=RATES, burst=BURSTS, strangers=st.integers(1, 40), limit=st.integers(1, 4))
+def test_other_clients_never_empty_a_bucket_into_a_fresh_one(
+    rate: float, burst: int, strangers: int, limit: int
+) -> None:
+    buckets = Buckets(rate, burst, limit)
+    for _ in range(burst):
+        assert buckets.take("spender", START).granted
+    for stranger in range(strangers):
+        buckets.take(f"stranger {stranger}", START)
+    assert not buckets.take("spender", START).granted
 
 
-def test_full_ones_are_forgotten() -> None:
-    buckets = Buckets(1, 2)
-    for key in range(100):
-        buckets.take(key, 0.0)
-    for now in range(3, 60):
-        buckets.take("somebody", float(now))
-    assert len(buckets) == 1
+def test_full_buckets_are_forgotten_while_others_are_used() -> None:
+    buckets = Buckets(rate=10.0, burst=5)
+    for client in range(1000):
+        buckets.take(str(client), START)
+    assert len(buckets) == 1000
+    for taking in range(600):
+        buckets.take("one", START + 1 + taking)
+    assert len(buckets) <= 2

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import attrs
+import trio
 
 from interview_edge.access.authenticator import Authenticator
 from interview_edge.access.grants import Grants
@@ -42,9 +43,10 @@ async def open_access(
         await ring.load()
         grants = Grants(records, key_stands=ring.is_valid, now_ms=now_ms)
         tokens = await _open_tokens(stack, settings)
+        limits = Limits(settings, now=trio.current_time, find_key=ring.get)
         quotas = Quotas(records, ring, default_quotas(settings), now_ms)
         authenticator = Authenticator(ring, grants, tokens)
-        yield Access(records, ring, grants, authenticator, Limits(settings), quotas)
+        yield Access(records, ring, grants, authenticator, limits, quotas)
 
 
 async def _open_tokens(stack: AsyncExitStack, settings: Settings) -> TokenVerifier | None:

@@ -1,53 +1,67 @@
-"""Headers that every HTTP answer has, whoever made it: one place, so that none is forgotten or doubled."""
+"""The headers that no view has to think of: put on the start of every answer, whoever gives it (Quart, the
+dispatcher, a refused handshake).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from interview_edge.web.client_address import Client
+from interview_edge.access.limits import Allowance, tighter
+from interview_edge.web.client_address import client_of
+from interview_edge.web.cors import Cors
+from interview_edge.web.refusals import Send, encode_headers
+from interview_edge.web.request_ids import HEADER, REQUEST_ID
+from interview_edge.web.security_headers import security_headers
 
-Send = Callable[[Any], Awaitable[None]]
+ANSWER = "interview_edge.answer"  # in the scope, set by the dispatcher
 
-# What an API answers is never a page: nothing in it may load or run, wherever it ends up (CSP 3).
-_SECURITY = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "permissions-policy": "camera=(), geolocation=(), microphone=(self)",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-}
-_ONE_YEAR = "max-age=31536000"
-
-
-def security_headers(client: Client, *, shared: bool) -> dict[str, str]:
-    """The browser's protections. `shared`: an origin of the CORS list reads this answer."""
-    transport = {"strict-transport-security": _ONE_YEAR} if client.secure else {}
-    policy = {"cross-origin-resource-policy": "cross-origin" if shared else "same-origin"}
-    return _SECURITY | policy | transport
+_STARTS = ("http.response.start", "websocket.http.response.start")
 
 
 class AnswerHeaders:
-    """An ASGI `send` that adds headers to the answer's start, those apart that it has already."""
+    """One answer on its way out: `send` is the scope's."""
 
-    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+    def __init__(self, scope: Mapping[str, Any], cors: Cors, send: Send) -> None:
+        self._scope = scope
+        self._cors = cors
         self._send = send
-        self._headers = dict(headers)
+        self._allowance: Allowance | None = None
         self.status: int | None = None  # once the answer has begun
 
-    def add(self, headers: Mapping[str, str]) -> None:
-        """More headers, for an answer that hasn't begun."""
-        self._headers |= headers
+    def allow(self, allowance: Allowance | None) -> None:
+        """Tell the client what is left of this limit, or of the tighter one where several are told."""
+        self._allowance = tighter(self._allowance, allowance)
 
-    async def __call__(self, message: Any) -> None:
-        if message["type"].endswith("http.response.start"):
+    async def send(self, message: Any) -> None:
+        """ASGI's `send`."""
+        if message["type"] in _STARTS:
             self.status = message["status"]
-            given = list(message["headers"])
-            there = {name.lower() for name, _ in given}
-            given += [
-                (name.encode("ascii"), value.encode("latin-1"))
-                for name, value in self._headers.items()
-                if name.encode("ascii") not in there
-            ]
-            message = {**message, "headers": given}
+            message = {**message, "headers": self._completed(message.get("headers", ()))}
+        elif message["type"] == "websocket.accept" and self._allowance is not None:
+            message = {
+                **message,
+                "headers": [*message.get("headers", ()), *encode_headers(self._allowance.headers)],
+            }
         await self._send(message)
+
+    def _completed(self, headers: Any) -> list[tuple[bytes, bytes]]:
+        """With ours, except where the answer has one of the name: none stands twice, but for the list that
+        `Vary` is.
+        """
+        given = [(bytes(name).lower(), bytes(value)) for name, value in headers]
+        names = {name for name, _ in given}
+        media_type = next((value.decode("latin-1") for name, value in given if name == b"content-type"), "")
+        ours = {
+            HEADER: self._scope[REQUEST_ID],
+            **security_headers(media_type, secure=client_of(self._scope).secure),
+            **self._cors.headers(self._scope),
+            **({} if self._allowance is None else self._allowance.headers),
+        }
+        return given + [pair for pair in encode_headers(ours) if pair[0] not in names - {b"vary"}]
+
+
+def answer_of(scope: Mapping[str, Any]) -> AnswerHeaders:
+    """The answer to a request, while it is being made."""
+    found: AnswerHeaders = scope[ANSWER]
+    return found

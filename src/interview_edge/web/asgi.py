@@ -15,8 +15,7 @@ from typing import Any, cast
 import structlog
 import trio
 
-from interview_edge.access.limits import limit_headers
-from interview_edge.access.principal import Principal, Scope, Via
+from interview_edge.access.principal import Principal, Scope
 from interview_edge.core.keys import check_session_id, check_stream
 from interview_edge.core.models import DEFAULT_STREAM, StreamKey
 from interview_edge.errors import (
@@ -30,16 +29,17 @@ from interview_edge.errors import (
     ORIGIN_REFUSED,
     QUOTA_EXCEEDED,
     ROUTE_NOT_FOUND,
+    TOO_MANY_SOCKETS,
     UPGRADE_REQUIRED,
     EdgeError,
 )
-from interview_edge.web.answer_headers import AnswerHeaders, security_headers
+from interview_edge.web.answer_headers import ANSWER, AnswerHeaders, answer_of
 from interview_edge.web.audio_resource import AudioResource
 from interview_edge.web.audio_socket import AudioSocket
 from interview_edge.web.auth_resource import AuthResource
 from interview_edge.web.client_address import CLIENT, client_of, find_client
 from interview_edge.web.context import WebContext
-from interview_edge.web.cors import cors_headers, is_preflight, origin_of, preflight_headers
+from interview_edge.web.cors import Cors, preflight_headers
 from interview_edge.web.documents import Documents
 from interview_edge.web.door import PRINCIPAL, Door
 from interview_edge.web.http_app import ROUTE, AsgiApp, build_http_app
@@ -50,8 +50,7 @@ from interview_edge.web.openapi import make_openapi
 from interview_edge.web.paths import join_path, split_path
 from interview_edge.web.peers import accept
 from interview_edge.web.realtime_resource import RealtimeResource
-from interview_edge.web.refusals import known_error, refuse_http, refuse_websocket
-from interview_edge.web.request_ids import HEADER as REQUEST_ID_HEADER
+from interview_edge.web.refusals import answer_empty, known_error, refuse_http, refuse_websocket
 from interview_edge.web.request_ids import REQUEST_ID, request_id_of
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
@@ -79,7 +78,7 @@ class EdgeAsgi:
         self.table = table
         self._door = Door(context)
         self._trusted = [ip_network(text) for text in context.parts.settings.trusted_proxies]
-        self._origins = context.parts.settings.cors_origins
+        self._cors = Cors(context.parts.settings.cors_origins)
         self.socket_routes = socket_routes
         self._traffic = traffic
 
@@ -88,87 +87,64 @@ class EdgeAsgi:
         if scope["type"] == "lifespan":
             await _serve_lifespan(receive, send)
         elif scope["type"] in ("http", "websocket"):
-            request_id = request_id_of(scope)
-            found = {CLIENT: find_client(scope, self._trusted), REQUEST_ID: request_id}
+            prepared, answer = self._prepare(scope, send)
             serve = self._serve_http if scope["type"] == "http" else self._serve_websocket
-            with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await serve({**scope, **found}, receive, send)
+            with structlog.contextvars.bound_contextvars(request_id=prepared[REQUEST_ID]):
+                await serve(prepared, receive, answer)
         else:
             raise ValueError(f"an ASGI scope of type {scope['type']!r} is not served")
 
+    def _prepare(self, scope: Any, send: Any) -> tuple[Any, AnswerHeaders]:
+        """The scope with what was found out about it, and the way its answer takes."""
+        found = {**scope, CLIENT: find_client(scope, self._trusted), REQUEST_ID: request_id_of(scope)}
+        answer = AnswerHeaders(found, self._cors, send)
+        return found | {ANSWER: answer}, answer
+
+    def _count_request(self, scope: Any) -> None:
+        """Before anything is read. Raises EdgeError(rate_limited)."""
+        access = self._context.access
+        if access.authenticator.guarded:
+            answer_of(scope).allow(access.limits.take_of_address(client_of(scope).network))
+
     # -- HTTP
 
-    async def _serve_http(self, scope: Any, receive: Any, send: Any) -> None:
-        answer = AnswerHeaders(send, self._headers(scope))
+    async def _serve_http(self, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
         began = trio.current_time()
         route = UNMATCHED
         try:
-            self._limit_address(scope)
+            self._count_request(scope)
+            if self._cors.is_preflight(scope) and await self._answer_preflight(scope, answer):
+                return
             if not scope.get("query_string", b"").isascii():
                 raise EdgeError(INVALID_QUERY)
-            if is_preflight(scope) and origin_of(scope) in self._origins:
-                await self._answer_preflight(scope, answer)
-                return
             path, match = self._match(scope, scope["method"])
             route = match.route.path
             principal = await self._door.admit(scope, match)
-            answer.add(self._limit_principal(principal))
             if match.route in self.socket_routes:
                 _stream_key(match.values)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
             rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
             with _naming_session(match):
-                await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, answer)
+                await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, answer.send)
         except Exception as error:  # the boundary: what it is to the client, refusals.py says
-            await refuse_http(self._refusal(error), scope, answer)
+            if answer.status is not None:
+                raise  # an answer has begun: the server cuts it short
+            await refuse_http(self._refusal(error), scope, answer.send)
         finally:
             seconds = trio.current_time() - began
             self._traffic.count(route, scope["method"], answer.status or CLIENT_GONE, seconds)
 
-    def _headers(self, scope: Any) -> dict[str, str]:
-        """What the answer to this request has in any case."""
-        origin = origin_of(scope)
-        return {
-            REQUEST_ID_HEADER: scope[REQUEST_ID],
-            **security_headers(client_of(scope), shared=origin in self._origins),
-            **cors_headers(origin, self._origins),
-        }
-
-    async def _answer_preflight(self, scope: Any, answer: AnswerHeaders) -> None:
-        """Without asking for a credential, which no browser sends with it. Raises EdgeError."""
-        methods = self.table.methods(self._path(scope))
-        if not methods:
-            raise EdgeError(ROUTE_NOT_FOUND)
-        answer.add(preflight_headers(methods))
-        await answer({"type": "http.response.start", "status": 204, "headers": []})
-        await answer({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _answer_preflight(self, scope: Any, answer: AnswerHeaders) -> bool:
+        """Whether the path has methods to tell of. Raises EdgeError for a path that can't be one."""
+        methods = self.table.methods(_path(scope))
+        if methods:
+            await answer_empty(preflight_headers(methods), answer.send)
+        return bool(methods)
 
     def _match(self, scope: Any, method: str) -> tuple[str, Match]:
         """The path with its segments encoded one by one, and its route. Raises EdgeError."""
-        path = self._path(scope)
+        path = _path(scope)
         return path, self.table.match(path, method)
-
-    def _path(self, scope: Any) -> str:
-        segments = split_path(scope)
-        # `OPTIONS *` has no segment; werkzeug would read `//health` as `/health`.
-        if not segments or (segments[0] == "" and len(segments) > 1):
-            raise EdgeError(ROUTE_NOT_FOUND)
-        return join_path(segments)
-
-    # -- limits: nobody's while the node is open
-
-    def _limit_address(self, scope: Any) -> None:
-        """Before anything of the request is read. Raises EdgeError(rate_limited)."""
-        access = self._context.access
-        if access.authenticator.guarded:
-            access.limits.check_address(client_of(scope).address)
-
-    def _limit_principal(self, principal: Principal) -> dict[str, str]:
-        """Once it is known who asks; the headers that say what is left. Raises EdgeError(rate_limited)."""
-        if principal.via in (Via.OPEN, Via.NOTHING):
-            return {}
-        verdict = self._context.access.limits.check_principal(principal)
-        return {} if verdict is None else limit_headers(verdict)
 
     def _refusal(self, error: Exception) -> EdgeError:
         refusal = known_error(error)
@@ -178,37 +154,42 @@ class EdgeAsgi:
 
     # -- WebSocket
 
-    async def _serve_websocket(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _serve_websocket(self, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
         with ExitStack() as held:
             try:
                 key, principal = await self._admit_socket(scope, held)
             except Exception as error:  # the boundary, as above; nothing is accepted yet
-                await self._refuse_socket(error, scope, receive, send)
+                await self._refuse_socket(error, scope, receive, answer)
                 return
-            await self._serve_audio(scope, receive, send, key, principal)
+            await self._serve_audio(scope, receive, answer.send, key, principal)
 
     async def _admit_socket(self, scope: Any, held: ExitStack) -> tuple[StreamKey, Principal]:
         """Whose socket it is and of what stream; counted until `held` ends. Raises EdgeError."""
-        self._limit_address(scope)
+        self._count_request(scope)
         _, match = self._match(scope, "GET")
         if match.route not in self.socket_routes:
             raise EdgeError(ROUTE_NOT_FOUND)
         principal = await self._door.admit(scope, match)
-        self._limit_principal(principal)
         key = _stream_key(match.values)
         if self._context.registry.draining:
             raise EdgeError(DRAINING)
         await self._context.access.quotas.check_recording(principal, key.session_id)
-        if principal.via is not Via.OPEN:
-            held.enter_context(self._context.access.limits.hold_socket(client_of(scope).address, principal))
+        self._hold_place(held, scope, principal)
         held.enter_context(_naming_session(match))
         return key, principal
 
-    async def _refuse_socket(self, error: Exception, scope: Any, receive: Any, send: Any) -> None:
+    def _hold_place(self, held: ExitStack, scope: Any, principal: Principal) -> None:
+        """Count the socket in for as long as `held` is open. Raises EdgeError(too_many_sockets)."""
+        access = self._context.access
+        if access.authenticator.guarded:
+            held.enter_context(access.limits.socket_of_address(client_of(scope).network))
+            held.enter_context(access.limits.socket_of_key(principal))
+
+    async def _refuse_socket(self, error: Exception, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
         refusal = self._refusal(error)
         self._traffic.count(AUDIO_ROUTE, "GET", refusal.kind.status)
         await receive()  # websocket.connect
-        await refuse_websocket(refusal, scope, AnswerHeaders(send, self._headers(scope)))
+        await refuse_websocket(refusal, scope, answer.send)
 
     async def _serve_audio(
         self, scope: Any, receive: Any, send: Any, key: StreamKey, principal: Principal
@@ -221,6 +202,15 @@ class EdgeAsgi:
             if drain_began:
                 socket.leave(0)
             await socket.run()
+
+
+def _path(scope: Any) -> str:
+    """The path with its segments encoded one by one. Raises EdgeError."""
+    segments = split_path(scope)
+    # `OPTIONS *` has no segment; werkzeug would read `//health` as `/health`.
+    if not segments or (segments[0] == "" and len(segments) > 1):
+        raise EdgeError(ROUTE_NOT_FOUND)
+    return join_path(segments)
 
 
 def _naming_session(match: Match) -> AbstractContextManager[None]:
@@ -256,15 +246,9 @@ async def _documented_only() -> Any:
 def _socket_routes() -> list[Route]:
     """The audio socket's path as the OpenAPI document shows it."""
     errors = (
-        INVALID_SESSION_ID,
-        INVALID_STREAM,
-        INVALID_TICKET,
-        ORIGIN_REFUSED,
-        METHOD_NOT_ALLOWED,
-        UPGRADE_REQUIRED,
-        DRAINING,
         *(INVALID_SESSION_ID, INVALID_STREAM, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED),
-        *(QUOTA_EXCEEDED, DRAINING, CATALOG_UNAVAILABLE),
+        *(INVALID_TICKET, ORIGIN_REFUSED, QUOTA_EXCEEDED, TOO_MANY_SOCKETS),
+        *(DRAINING, CATALOG_UNAVAILABLE),
     )
     switched = {101: Content("application/json", None, "The chunk dialect begins, see /asyncapi.json.")}
     return [

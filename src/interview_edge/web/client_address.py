@@ -12,6 +12,8 @@ from typing import Any
 
 import attrs
 
+from interview_edge.access.limits import network_of
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -32,6 +34,11 @@ class Client:
     @property
     def is_loopback(self) -> bool:
         return self.address is not None and self.address.is_loopback
+
+    @property
+    def network(self) -> str | None:
+        """Under what limits count: the address, or the network that one customer has."""
+        return None if self.address is None else network_of(self.address)
 
     def __str__(self) -> str:
         return "unknown" if self.address is None else str(self.address)

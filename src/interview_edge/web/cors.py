@@ -1,55 +1,65 @@
-"""Cross-origin requests: an exact list of origins, and nothing for anybody else (Fetch standard, 3.2).
+"""Pages of other origins (CORS): which may call the API, and what browsers are told of it.
 
-A request without `Origin` is no business of this module: programs, and pages of the same site, send none.
+An origin is on the list, letter by letter, or it isn't; no answer ever says `*`. A request of a foreign
+origin is served without these headers, and its browser keeps the answer from the page. Clients that are no
+browsers send no `Origin`, and see none of this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-ALLOWED_HEADERS = (
-    "authorization, content-type, range, if-range, x-api-key, x-csrf-token, x-idempotency-key, x-request-id"
+_METHOD_ASKED = b"access-control-request-method"
+_REQUEST_HEADERS = (
+    "authorization, x-api-key, content-type, x-csrf-token, x-idempotency-key, range, x-request-id"
 )
-EXPOSED_HEADERS = (
-    "content-range, etag, location, ratelimit-limit, ratelimit-remaining, ratelimit-reset, retry-after, "
-    "x-idempotent-replay, x-missing-seconds, x-request-id"
+_EXPOSED = (
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, x-missing-seconds, "
+    "content-range, x-request-id, x-idempotent-replay"
 )
-MAX_AGE = 600  # seconds that a browser may remember a preflight
+_MAX_AGE = "600"  # seconds: how long an origin that was struck off may still send what it may not read
 
 
-def origin_of(scope: Mapping[str, Any]) -> str | None:
-    """The `Origin` of an ASGI scope."""
-    for name, value in scope["headers"]:
-        if name.lower() == b"origin":
-            return str(value.decode("latin-1"))
-    return None
+class Cors:
+    """The allow-list of one node."""
 
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._origins = frozenset(origins)
 
-def is_preflight(scope: Mapping[str, Any]) -> bool:
-    """Whether this is a browser's question, asked without credentials, before the request itself."""
-    names = {name.lower() for name, _ in scope["headers"]}
-    return scope["method"] == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+    def headers(self, scope: Mapping[str, Any]) -> Mapping[str, str]:
+        """What an answer says to the page that asked; nothing where no page did."""
+        origin = _header(scope, b"origin")
+        if origin is None or not self._origins:
+            return {}
+        if origin not in self._origins:
+            return {"vary": "Origin"}
+        return {
+            "vary": "Origin",
+            "access-control-allow-origin": origin,
+            "access-control-allow-credentials": "true",
+            "access-control-expose-headers": _EXPOSED,
+        }
 
-
-def cors_headers(origin: str | None, allowed: Collection[str]) -> dict[str, str]:
-    """What an answer says to a browser about who may read it."""
-    if not allowed:
-        return {}
-    varies = {"vary": "Origin"}  # for caches, also where the answer is the same for all but the listed
-    if origin not in allowed:
-        return varies
-    return varies | {
-        "access-control-allow-origin": str(origin),
-        "access-control-allow-credentials": "true",
-        "access-control-expose-headers": EXPOSED_HEADERS,
-    }
+    def is_preflight(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a browser asks if a page of a listed origin may send a request: it shows no credential."""
+        return (
+            scope["method"] == "OPTIONS"
+            and _header(scope, b"origin") in self._origins
+            and _header(scope, _METHOD_ASKED) is not None
+        )
 
 
 def preflight_headers(methods: Sequence[str]) -> dict[str, str]:
-    """What a preflight of a listed origin is answered, beside `cors_headers`."""
+    """What a preflight is answered beside `Cors.headers`."""
     return {
         "access-control-allow-methods": ", ".join(methods),
-        "access-control-allow-headers": ALLOWED_HEADERS,
-        "access-control-max-age": str(MAX_AGE),
+        "access-control-allow-headers": _REQUEST_HEADERS,
+        "access-control-max-age": _MAX_AGE,
     }
+
+
+def _header(scope: Mapping[str, Any], wanted: bytes) -> str | None:
+    """The header's value; None where it is missing or stands more than once."""
+    found = [value for name, value in scope["headers"] if name.lower() == wanted]
+    return found[0].decode("latin-1") if len(found) == 1 else None

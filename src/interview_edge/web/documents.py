@@ -18,12 +18,6 @@ from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import Content, Route, Visitors
 
 _OBJECT = Content("application/json", {"type": "object"}, "The document.")
-_PAGE_HEADERS = COMMON_HEADERS | {
-    "content-security-policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "referrer-policy": "no-referrer",
-}
 _STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem;
 padding: 0 1rem; color: #1a1a1a; }
@@ -95,7 +89,7 @@ class Documents:
 
 
 def _page(text: str, media_type: str) -> Response:
-    return Response(text.encode(), headers=_PAGE_HEADERS | {"content-type": media_type})
+    return Response(text.encode(), headers=COMMON_HEADERS | {"content-type": media_type})
 
 
 def make_page(openapi: Mapping[str, Any]) -> str:

@@ -17,13 +17,13 @@ from interview_edge.core.keys import check_session_id
 from interview_edge.core.models import Caller
 from interview_edge.errors import (
     INSUFFICIENT_SCOPE,
-    INVALID_KEY,
     INVALID_TICKET,
     MISSING_AUTH,
     SESSION_NOT_FOUND,
     EdgeError,
 )
-from interview_edge.web.client_address import Address, client_of
+from interview_edge.web.answer_headers import answer_of
+from interview_edge.web.client_address import client_of
 from interview_edge.web.context import WebContext
 from interview_edge.web.origins import check_local, check_page
 from interview_edge.web.route_table import Match
@@ -76,11 +76,11 @@ class Door:
             raise EdgeError(INVALID_TICKET)  # and not used up
         if isinstance(credential, LoginCookie):
             return await self._by_cookie(scope, route, credential)
-        return await self._try(credential, client_of(scope).address)
+        return await self._try(scope, credential)
 
     async def _by_cookie(self, scope: Any, route: Route, login: LoginCookie) -> Principal:
         try:
-            principal = await self._try(login, client_of(scope).address)
+            principal = await self._try(scope, login)
             check_page(scope, login, self._context.parts.settings.cors_origins)
         except EdgeError:
             # A browser sends it unasked: an old one must not keep its owner from logging in again.
@@ -89,16 +89,13 @@ class Door:
             raise
         return principal
 
-    async def _try(self, credential: Credential, address: Address | None) -> Principal:
-        """Too many wrong ones from one place, and no more are looked at."""
+    async def _try(self, scope: Any, credential: Credential) -> Principal:
+        """Too many wrong ones from one place, and no more are looked at. Raises EdgeError."""
         access = self._context.access
-        access.limits.check_attempt(address, credential)
-        try:
-            return await access.authenticator.recognise(credential)
-        except EdgeError as error:
-            if error.kind in (INVALID_KEY, INVALID_TICKET):
-                access.limits.note_failure(address, credential)
-            raise
+        with access.limits.attempt(client_of(scope).network, credential):
+            principal = await access.authenticator.recognise(credential)
+        answer_of(scope).allow(access.limits.take_of_key(principal))
+        return principal
 
     async def _check_owner(self, principal: Principal, session_id: str) -> None:
         """Another's session is as one that isn't there. A new one is nobody's until it is opened, and the

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 Send = Callable[[Any], Awaitable[None]]
 
 DEFAULT_RETRY_AFTER = 1.0  # seconds, for a 503 that names none
-COMMON_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+COMMON_HEADERS = {"cache-control": "no-store"}  # besides what answer_headers.py puts on every answer
 
 _ACCESS = frozenset({401, 403, 429})
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -140,6 +140,13 @@ def error_headers(error: EdgeError) -> dict[str, str]:
     return headers | dict(error.headers)
 
 
+async def answer_empty(headers: dict[str, str], send: Send) -> None:
+    """Answer an HTTP request 204, over plain ASGI."""
+    shown = encode_headers(headers | COMMON_HEADERS)
+    await send({"type": "http.response.start", "status": 204, "headers": shown})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 async def refuse_http(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
     """Answer an HTTP request with the error, over plain ASGI."""
     await _respond("http.response", error, scope, send)
@@ -158,6 +165,10 @@ async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Sen
 async def _respond(kind: str, error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
     body = error_body(error, _family_of_scope(scope))
     shown = error_headers(error) | {"content-length": str(len(body))}
-    encoded = [(name.encode("ascii"), value.encode("latin-1")) for name, value in shown.items()]
-    await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encoded})
+    await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encode_headers(shown)})
     await send({"type": f"{kind}.body", "body": body, "more_body": False})
+
+
+def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """As ASGI has them."""
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]

@@ -37,10 +37,6 @@ class RouteTable:
         )
         self._adapter = table.bind("")
 
-    def methods(self, path: str) -> list[str]:
-        """The methods of a path; none where there is no route."""
-        return sorted(self._adapter.allowed_methods(path))
-
     def match(self, path: str, method: str) -> Match:
         """The route of a path as `join_path` makes them.
 
@@ -54,6 +50,10 @@ class RouteTable:
         except (HTTPException, RequestRedirect) as error:
             raise EdgeError(ROUTE_NOT_FOUND) from error
         return Match(self._by_endpoint[endpoint], values)
+
+    def methods(self, path: str) -> list[str]:
+        """The methods that the path has, in order; none where it has no route."""
+        return sorted(self._adapter.allowed_methods(path))
 
 
 def _rule(route: Route, endpoint: str) -> Rule:

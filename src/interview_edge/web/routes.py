@@ -19,6 +19,7 @@ from interview_edge.errors import (
     INVALID_SESSION_ID,
     LOCAL_ONLY,
     MISSING_AUTH,
+    RATE_LIMITED,
     SESSION_DELETED,
     SESSION_NOT_FOUND,
     STORAGE_UNAVAILABLE,
@@ -39,7 +40,7 @@ Access = tuple[Scope, ...] | Visitors
 View = Callable[..., Awaitable[Response]]
 
 # Any request can be answered these, whatever it asks for.
-ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (INVALID_KEY,)
+ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (INVALID_KEY, RATE_LIMITED)
 
 # Any route that touches a session can answer these.
 SESSION_ERRORS: tuple[ErrorKind, ...] = (

@@ -23,7 +23,7 @@ SOCKET_ONLY = {
 ANYWHERE = {"route_not_found", "invalid_path"}
 # In the table, and not sent yet.
 LATER = {
-    "auth_timeout", "too_many_sockets", "service_unavailable",
+    "auth_timeout", "service_unavailable",
 }  # fmt: skip
 
 
