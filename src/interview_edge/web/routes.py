@@ -17,6 +17,7 @@ from interview_edge.errors import (
     INTERNAL,
     INVALID_KEY,
     INVALID_SESSION_ID,
+    JWKS_UNAVAILABLE,
     LOCAL_ONLY,
     MISSING_AUTH,
     RATE_LIMITED,
@@ -40,14 +41,17 @@ Access = tuple[Scope, ...] | Visitors
 View = Callable[..., Awaitable[Response]]
 
 # Any request can be answered these, whatever it asks for.
-ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (INVALID_KEY, RATE_LIMITED)
+ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (
+    INVALID_KEY,
+    RATE_LIMITED,
+    JWKS_UNAVAILABLE,
+    CATALOG_UNAVAILABLE,
+)
 
 # Any route that touches a session can answer these.
 SESSION_ERRORS: tuple[ErrorKind, ...] = (
     INVALID_SESSION_ID,
-    MISSING_AUTH,
     SESSION_DELETED,
-    SESSION_NOT_FOUND,
     CATALOG_UNAVAILABLE,
     STORAGE_UNAVAILABLE,
 )

@@ -113,7 +113,7 @@ async def test_a_listed_origin_may_call_and_read(open_node: OpenNode) -> None:
     ],
 )
 async def test_another_origin_is_answered_without_leave_to_read(open_node: OpenNode, origin: str) -> None:
-    async with open_node(cors_origins=(CONSOLE,)) as edge:
+    async with open_node(cors_origins=(CONSOLE,), insecure=True) as edge:
         answer = await call(edge.asgi_app, "GET", STATE, headers={"origin": origin})
         preflight = await call(edge.asgi_app, "OPTIONS", STATE, headers={"origin": origin} | ASKED)
     assert (answer.status, cors(answer), answer.headers["vary"]) == (200, {}, "Origin")

@@ -34,7 +34,12 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
             (method.upper(), path) for path, methods in document["paths"].items() for method in methods
         }
         for method, path in documented:
-            target = path.replace("{session_id}", "s").replace("{stream}", "mixed").replace("{seq}", "1")
+            target = (
+                path.replace("{session_id}", "s")
+                .replace("{stream}", "mixed")
+                .replace("{seq}", "1")
+                .replace("{key_id}", "k")
+            )
             answer = await call(edge.asgi_app, method, target)
             known = set(document["paths"][path][method.lower()]["responses"])
             assert str(answer.status) in known, (method, path, answer)
@@ -43,7 +48,9 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
                 assert b"route_not_found" not in answer.body
         served = {
             "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
-            "/docs/style.css", "/v1/sessions", "/v1/audio/ws/{session_id}",
+            "/docs/style.css", "/auth/login", "/auth/logout", "/auth/me", "/auth/keys",
+            "/auth/keys/{key_id}", "/api/ws/ticket", "/v1/usage", "/realtime/token", "/v1/realtime/token",
+            "/v1/realtime/client_secrets", "/v1/realtime/calls", "/v1/sessions", "/v1/audio/ws/{session_id}",
             "/v1/audio/ws/{session_id}/{stream}",
         } | {
             f"/v1/sessions/{{session_id}}{name}"
