@@ -17,6 +17,7 @@ from contextlib import (
 )
 from functools import partial
 from importlib.metadata import version
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -44,6 +45,7 @@ from interview_edge.sessions.registry import Registry
 from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.inference import SpeakerInference, open_http_inference
 from interview_edge.web.asgi import build_asgi_app
+from interview_edge.web.client_address import counted_peer
 from interview_edge.web.context import OpenSockets, WebContext
 from interview_edge.web.freed_memory import give_back_freed_memory
 from interview_edge.web.full_collections import rare_full_collections
@@ -319,6 +321,8 @@ def _limits(settings: Settings) -> ServerLimits:
         ping_interval=settings.silent_peer_timeout / 3,
         silent_peer_timeout=settings.silent_peer_timeout,
         max_connections=settings.max_connections,
+        max_connections_of_client=settings.max_connections_per_ip,
+        client_of=partial(counted_peer, trusted=[ip_network(text) for text in settings.trusted_proxies]),
         backlog=settings.backlog,
         graceful_timeout=settings.drain_timeout * SOCKETS_SHARE,
     )

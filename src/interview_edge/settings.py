@@ -112,6 +112,7 @@ class Settings:
     send_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
     storage_timeout: float = attrs.field(default=10.0, validator=_between(0.001, 600))
     max_connections: int = attrs.field(default=4096, validator=_between(1, 1_000_000))
+    max_connections_per_ip: int = attrs.field(default=2000, validator=_between(1, 1_000_000))
     backlog: int = attrs.field(default=1024, validator=_between(1, 65535))
 
     # -- sessions (contract storage.md)

@@ -71,6 +71,16 @@ def client_of(scope: Mapping[str, Any]) -> Client:
     return found
 
 
+def counted_peer(host: str, trusted: Sequence[Network]) -> str | None:
+    """What the connections of a peer are counted as; None for a trusted proxy, which brings those of many
+    clients, and for this machine.
+    """
+    address = _parse(host)
+    if address is None or address.is_loopback or _is_in(address, trusted):
+        return None
+    return network_of(address)
+
+
 def _parse(text: str) -> Address | None:
     """An address, also with a port (`1.2.3.4:5`, `[::1]:5`) or a zone; IPv4 mapped into IPv6 is IPv4."""
     if text.startswith("["):

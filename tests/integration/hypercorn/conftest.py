@@ -90,8 +90,11 @@ class Server:
     done: trio.Event
 
     @asynccontextmanager
-    async def client(self, *, send_buffer: int | None = None) -> AsyncIterator[Client]:
+    async def client(
+        self, *, send_buffer: int | None = None, address: str = "127.0.0.1"
+    ) -> AsyncIterator[Client]:
         with trio.socket.socket() as sock:
+            await sock.bind((address, 0))
             if send_buffer is not None:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
             await sock.connect(("127.0.0.1", self.port))

@@ -546,6 +546,28 @@ async def test_over_the_connection_limit_the_answer_is_503_until_one_leaves(star
         assert answer.endswith(b"ok")
 
 
+async def test_one_client_s_connections_leave_room_for_others(start: Any) -> None:
+    """Clients of two addresses of this machine; that of a third may have all connections."""
+    request = b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n"
+    limits = {"max_connections_of_client": 1, "client_of": {"127.0.0.1": "a", "127.0.0.2": "b"}.get}
+
+    async def ask(server: Any, address: str) -> bytes:
+        async with server.client(address=address) as client:
+            await client.send(request)
+            return bytes(await client.rest())
+
+    async with start(recorder([], trio.Event()), **limits) as server:
+        async with server.client() as first, server.client(address="127.0.0.3") as unbounded:
+            await first.upgrade()
+            await unbounded.upgrade()
+            assert (await ask(server, "127.0.0.1")).startswith(b"HTTP/1.1 503")
+            for other in ("127.0.0.2", "127.0.0.2", "127.0.0.3"):
+                assert (await ask(server, other)).endswith(b"ok")
+        with trio.fail_after(2):
+            while (await ask(server, "127.0.0.1")).startswith(b"HTTP/1.1 503"):
+                pass
+
+
 async def test_http2_is_not_spoken(start: Any) -> None:
     async with start(websocket_app(None)) as server, server.client() as client:
         await client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")

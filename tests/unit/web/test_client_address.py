@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from interview_edge.web.client_address import find_client
+from interview_edge.web.client_address import counted_peer, find_client
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("::1/128")]
 
@@ -52,3 +52,21 @@ def test_only_a_trusted_proxy_says_that_its_client_uses_tls(
     peer: str, proto: str | None, secure: bool
 ) -> None:
     assert find_client(scope(peer, proto=proto), TRUSTED).secure is secure
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("10.1.1.1", None),  # a trusted proxy
+        ("127.0.0.2", None),
+        ("::1", None),
+        ("", None),  # a Unix socket
+    ],
+)
+def test_connections_are_counted_by_address_but_for_proxies_and_this_machine(
+    peer: str, counted: str | None
+) -> None:
+    assert counted_peer(peer, TRUSTED) == counted

@@ -1,12 +1,14 @@
-"""How many connections are open: the bound, the answer over it, and the wait for all of them to go.
+"""How many connections are open, in all and of one client: the bounds, the answer over them, and the wait for
+all of them to go.
 
-Over the bound a connection is answered 503 rather than left in the backlog: a proxy then tries its next node
+Over a bound a connection is answered 503 rather than left in the backlog: a proxy then tries its next node
 at once. What the refusing itself holds is bounded too.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import Protocol
 
 import trio
@@ -28,26 +30,39 @@ class Resettable(Protocol):
 class Roster:
     """The open connections of one server."""
 
-    def __init__(self, limit: int, linger: float) -> None:
+    def __init__(self, limit: int, limit_of_one: int, linger: float) -> None:
         self._limit = limit
+        self._limit_of_one = limit_of_one
         self._linger = linger
-        self._open: set[Resettable] = set()
+        self._open: dict[Resettable, str | None] = {}
+        self._of_client: Counter[str] = Counter()
         self._refusing = 0
         self._left = trio.lowlevel.ParkingLot()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def admit(self, connection: Resettable) -> bool:
-        """Count the connection in; False where the server is full."""
+    def admit(self, connection: Resettable, client: str | None) -> bool:
+        """Count the connection in; False where the server is full, or the client has its share.
+
+        `client` is None for one that may have them all.
+        """
         if len(self._open) >= self._limit:
             return False
-        self._open.add(connection)
+        if client is not None:
+            if self._of_client[client] >= self._limit_of_one:
+                return False
+            self._of_client[client] += 1
+        self._open[connection] = client
         return True
 
     def leave(self, connection: Resettable) -> None:
         """Count the connection out; one that was never admitted may leave, too."""
-        self._open.discard(connection)
+        client = self._open.pop(connection, None)
+        if client is not None:
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
         self._left.unpark_all()
 
     async def refuse(self, stream: trio.SocketStream) -> None:

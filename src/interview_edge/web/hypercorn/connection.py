@@ -56,7 +56,7 @@ class Connection(TCPServer):
 
     async def run(self) -> None:
         """Serve until either side closes. Whatever goes wrong here ends this connection only."""
-        if not self._roster.admit(self):
+        if not self._roster.admit(self, self._client()):
             await self._roster.refuse(self.stream)
             return
         try:
@@ -68,6 +68,15 @@ class Connection(TCPServer):
         finally:
             self.stream.socket.close()
             self._roster.leave(self)
+
+    def _client(self) -> str | None:
+        """What the peer is counted as."""
+        socket = self.stream.socket
+        try:
+            peer = parse_socket_addr(socket.family, socket.getpeername())
+        except OSError:  # it went; _serve ends by the same
+            return None
+        return None if peer is None else self._limits.client_of(peer[0])
 
     async def _serve(self) -> None:
         socket = self.stream.socket

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
+
+
+def _nobody(_: str) -> None:
+    return None
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +44,12 @@ class ServerLimits:
     max_header_bytes: int = 16 * 1024
     max_connections: int = 4096
     """Over it, a connection is answered 503 and closed."""
+
+    max_connections_of_client: int = 2000
+    """Over it, likewise."""
+
+    client_of: Callable[[str], str | None] = _nobody
+    """What a peer's address is counted as; None for one that may have all connections."""
 
     backlog: int = 1024
     graceful_timeout: float = 10.0

@@ -86,7 +86,7 @@ async def _serve_listeners(
     shutdown_trigger: Callable[[], Awaitable[object]],
 ) -> None:
     context = WorkerContext(None)
-    roster = Roster(limits.max_connections, limits.linger)
+    roster = Roster(limits.max_connections, limits.max_connections_of_client, limits.linger)
     buffer = ReceiveBuffer(limits.max_frame_bytes + MAX_HEADER)
 
     async def handle(stream: trio.SocketStream) -> None:
