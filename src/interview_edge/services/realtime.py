@@ -56,6 +56,11 @@ class RealtimeService:
         self._now_ms = now_ms
 
     @property
+    def models(self) -> Sequence[str]:
+        """Those that may be asked for; the first is the default."""
+        return self._terms.models
+
+    @property
     def ready(self) -> bool:
         """Whether there is a provider."""
         return self._upstream is not None

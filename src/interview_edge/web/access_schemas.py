@@ -18,12 +18,13 @@ from interview_edge.web.schemas import (
     nullable,
     record,
     ref,
+    whole,
 )
 
 SCOPES: Schema = {"type": "array", "items": {"enum": [scope.value for scope in Scope]}}
 AMOUNTS: Schema = {
     "type": "object",
-    "properties": {kind.value: COUNT for kind in UsageKind},
+    "properties": {kind.value: whole(0) for kind in UsageKind},
     "additionalProperties": False,
 }
 _WHO: Mapping[str, Schema] = {
@@ -53,7 +54,6 @@ _USED: Mapping[str, Schema] = {
 }
 _DAY: Schema = {"type": "string", "format": "date"}
 
-_SECONDS: Schema = {"type": "integer", "minimum": 10, "maximum": 7200}
 
 ACCESS_SCHEMAS: Mapping[str, Schema] = {
     "LoginRequest": record({"key": TEXT}),
@@ -75,6 +75,25 @@ ACCESS_SCHEMAS: Mapping[str, Schema] = {
             "quotas": AMOUNTS,
         },
     ),
+    "Audit": record(
+        {
+            "items": listing(
+                record(
+                    {
+                        "number": COUNT,
+                        "at": TIME,
+                        "action": TEXT,
+                        "outcome": TEXT,
+                        "detail": ANYTHING,
+                        **dict.fromkeys(
+                            ("owner", "key_id", "target", "address", "request_id"), nullable(TEXT)
+                        ),
+                    }
+                )
+            ),
+            "next": nullable(COUNT),
+        }
+    ),
     "Usage": record(
         {
             "from": _DAY,
@@ -95,15 +114,7 @@ ACCESS_SCHEMAS: Mapping[str, Schema] = {
             ),
         }
     ),
-    "RealtimeTokenRequest": record({}, {"model": TEXT}),
     "RealtimeToken": record({"token": TEXT, "model": TEXT, "expires_at": COUNT, "expires_at_iso": TIME}),
-    "ClientSecretRequest": record(
-        {},
-        {
-            "expires_after": record({}, {"anchor": TEXT, "seconds": _SECONDS}),
-            "session": record({}, {"type": {"const": "realtime"}, "model": TEXT}),
-        },
-    ),
     "ClientSecret": record({"value": TEXT, "expires_at": COUNT, "session": ANYTHING}),
     "ApiError": record({"success": {"const": False}, "error": TEXT, "code": TEXT}),
     "OpenAiError": record({"error": record({"message": TEXT, "type": TEXT, "code": TEXT})}),

@@ -36,6 +36,8 @@ from interview_edge.errors import (
 from interview_edge.web.answer_headers import ANSWER, AnswerHeaders, answer_of
 from interview_edge.web.audio_resource import AudioResource
 from interview_edge.web.audio_socket import AudioSocket
+from interview_edge.web.audit_resource import AuditResource
+from interview_edge.web.audit_trail import AuditTrail, Outcome
 from interview_edge.web.auth_resource import AuthResource
 from interview_edge.web.client_address import CLIENT, client_of, find_client
 from interview_edge.web.context import WebContext
@@ -77,6 +79,7 @@ class EdgeAsgi:
         self._http = http
         self.table = table
         self._door = Door(context)
+        self._trail = AuditTrail(context)
         self._trusted = [ip_network(text) for text in context.parts.settings.trusted_proxies]
         self._cors = Cors(context.parts.settings.cors_origins)
         self.socket_routes = socket_routes
@@ -111,6 +114,7 @@ class EdgeAsgi:
     async def _serve_http(self, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
         began = trio.current_time()
         route = UNMATCHED
+        at_door: Match | None = None  # what is asked for, until it is let in
         try:
             self._count_request(scope)
             if self._cors.is_preflight(scope) and await self._answer_preflight(scope, answer):
@@ -118,18 +122,24 @@ class EdgeAsgi:
             if not scope.get("query_string", b"").isascii():
                 raise EdgeError(INVALID_QUERY)
             path, match = self._match(scope, scope["method"])
+            at_door = match
             route = match.route.path
             principal = await self._door.admit(scope, match)
             if match.route in self.socket_routes:
                 _stream_key(match.values)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
+            deed = await self._trail.deed(scope, match, principal)
+            at_door = None
             rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
             with _naming_session(match):
-                await self._http(rewritten | {PRINCIPAL: principal, ROUTE: match.route}, receive, answer.send)
+                async with self._trail.answering(scope, deed, answer.send) as send_audited:
+                    known = {PRINCIPAL: principal, ROUTE: match.route}
+                    await self._http(rewritten | known, receive, send_audited)
         except Exception as error:  # the boundary: what it is to the client, refusals.py says
             if answer.status is not None:
                 raise  # an answer has begun: the server cuts it short
-            await refuse_http(self._refusal(error), scope, answer.send)
+            refusal = await self._trail.refused(scope, at_door, self._refusal(error))
+            await refuse_http(refusal, scope, answer.send)
         finally:
             seconds = trio.current_time() - began
             self._traffic.count(route, scope["method"], answer.status or CLIENT_GONE, seconds)
@@ -176,6 +186,9 @@ class EdgeAsgi:
         await self._context.access.quotas.check_recording(principal, key.session_id)
         self._hold_place(held, scope, principal)
         held.enter_context(_naming_session(match))
+        deed = await self._trail.deed(scope, match, principal)
+        if deed is not None:
+            await self._trail.note(scope, deed, Outcome.DONE)
         return key, principal
 
     def _hold_place(self, held: ExitStack, scope: Any, principal: Principal) -> None:
@@ -277,6 +290,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *AuthResource(context).routes(),
         *RealtimeResource(context.realtime, context.parts.settings.realtime_root_alias).routes(),
         *UsageResource(context).routes(),
+        *AuditResource(context).routes(),
         *documents.routes(),
     ]
     socket_routes = _socket_routes()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import IO
 
 import attrs
 import trio
 from quart import Response, request
-from quart.wrappers.response import ResponseBody
 
 from interview_edge.access.principal import Scope
 from interview_edge.core.keys import check_stream
@@ -32,16 +30,17 @@ from interview_edge.web.audio_track import AudioTrack, encode_flac_file, read_wa
 from interview_edge.web.byte_range import UnsatisfiableRangeError, parse_range
 from interview_edge.web.context import WebContext
 from interview_edge.web.messages import held_by_request, parse_whole_number
+from interview_edge.web.pieces import Pieces
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
-from interview_edge.web.schemas import TEXT
+from interview_edge.web.schemas import STREAM, TEXT
 
 # Each holds a minute of audio, twice while a segment is decoded: 32 of them some 130 MB.
 MAX_DOWNLOADS = 32
 MAX_SEQ = 2**31 - 1
 FILE_PART = 64 * 1024
 
-_STREAM = Parameter("stream", TEXT, "default `mixed`")
+_STREAM = Parameter("stream", STREAM, "default `mixed`")
 
 
 class Downloads:
@@ -60,42 +59,6 @@ class Downloads:
             yield
         finally:
             self._free += 1
-
-
-class Pieces(ResponseBody):
-    """A response body out of an async generator that the request owns; each step of it has a deadline."""
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None], timeout: float) -> None:
-        self._pieces = pieces
-        self._timeout = timeout
-        self._first: bytes | None = None
-
-    async def start(self) -> None:
-        """Read the first piece, while a failure can still be answered with its status."""
-        self._first = await self._next()
-
-    async def _next(self) -> bytes | None:
-        with trio.fail_after(self._timeout):
-            return await anext(self._pieces, None)
-
-    async def __aenter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """The request closes the generator, also where nothing of it was sent."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece, self._first = self._first, None
-        if piece is None:
-            piece = await self._next()
-        if piece is None:
-            raise StopAsyncIteration
-        return piece
 
 
 @attrs.frozen
@@ -117,7 +80,10 @@ class AudioResource:
                 summary="One stream of a session as one file, silence in place of missing seconds",
                 answers={
                     200: Content(
-                        "audio/wav", None, "All of it; `x-missing-seconds` says how much is silence."
+                        "audio/wav",
+                        None,
+                        "All of it; `x-missing-seconds` says how much is silence.",
+                        others={"audio/flac": None},
                     ),
                     206: Content("audio/wav", None, "The range asked for (WAV only)."),
                 },

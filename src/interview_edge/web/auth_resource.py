@@ -28,9 +28,9 @@ from interview_edge.web.audit import about_request
 from interview_edge.web.client_address import client_of
 from interview_edge.web.context import WebContext
 from interview_edge.web.door import principal_of
-from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body
+from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body, whole_in_json
 from interview_edge.web.routes import Content, Parameter, Route, Visitors
-from interview_edge.web.schemas import TEXT, ref
+from interview_edge.web.schemas import MAX_INTEGER, TEXT, ref
 
 _JSON = "application/json"
 _BODY = (BODY_NOT_JSON, INVALID_BODY, BODY_TOO_LARGE)
@@ -261,10 +261,17 @@ def _parse_key_request(data: Mapping[str, Any]) -> NewKey:
     days = data.get("expires_in_days")
     if days is not None and (type(days) not in (int, float) or not 0 < days <= MAX_DAYS):
         raise invalid_field("expires_in_days", f"must be a number over 0, at most {MAX_DAYS}")
+    return NewKey(name, owner, frozenset(Scope(scope) for scope in scopes), days, _parse_quotas(data))
+
+
+def _parse_quotas(data: Mapping[str, Any]) -> dict[str, int]:
     quotas = data.get("quotas", {})
-    if not isinstance(quotas, dict) or not all(
-        what in set(UsageKind) and type(amount) is int and 0 <= amount < 2**53
-        for what, amount in quotas.items()
+    amounts = (
+        {what: whole_in_json(amount) for what, amount in quotas.items()} if isinstance(quotas, dict) else None
+    )
+    found = {what: amount for what, amount in (amounts or {}).items() if amount is not None}
+    if found != amounts or any(
+        what not in set(UsageKind) or not 0 <= amount <= MAX_INTEGER for what, amount in found.items()
     ):
         raise invalid_field("quotas", f"must map some of {', '.join(UsageKind)} to whole numbers")
-    return NewKey(name, owner, frozenset(Scope(scope) for scope in scopes), days, quotas)
+    return found

@@ -47,7 +47,7 @@ class Door:
         CatalogUnavailable.
         """
         self.check_place(scope, match.route)
-        principal = await self._recognise(scope, match.route, shown)
+        principal = scope[PRINCIPAL] = await self._recognise(scope, match.route, shown)
         _check_scope(principal, match.route)
         session_id = match.values.get("session_id")
         if session_id is not None:

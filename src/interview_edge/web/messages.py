@@ -12,9 +12,9 @@ from quart import Request, Response, request
 
 from interview_edge.errors import BODY_NOT_JSON, INVALID_BODY, INVALID_QUERY, EdgeError
 from interview_edge.web.refusals import COMMON_HEADERS
+from interview_edge.web.schemas import MAX_INTEGER
 
 MAX_DEPTH = 100  # of a body's JSON: whatever takes it on (another encoder, the catalog) recurses over it
-MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly
 
 
 REQUEST_STACK = "interview_edge.request_stack"  # in the scope
@@ -75,6 +75,15 @@ def _is_deep(data: dict[str, Any]) -> bool:
 def invalid_field(field: str, rule: str) -> EdgeError:
     """A field of the body breaks a rule; the text names both."""
     return EdgeError(INVALID_BODY, f"{field} {rule}", fields={"field": field})
+
+
+def whole_in_json(value: object) -> int | None:
+    """The whole number that a body's value is, as JSON Schema has it: 5.0 is one, true isn't. None for any
+    other.
+    """
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
 
 
 def whole_number(request: Request, name: str, default: int, low: int, high: int = MAX_INTEGER) -> int:

@@ -13,7 +13,7 @@ from interview_edge.errors import ErrorKind
 from interview_edge.web.access_schemas import ACCESS_SCHEMAS
 from interview_edge.web.refusals import Family, family_of
 from interview_edge.web.routes import Content, Parameter, Route, Visitors
-from interview_edge.web.schemas import SCHEMAS, ref
+from interview_edge.web.schemas import SCHEMAS, STREAM, ref
 
 _PARAMETER = re.compile(r"<segment:([a-z_]+)>")
 _ERRORS = {Family.INGEST: "Error", Family.API: "ApiError", Family.OPENAI: "OpenAiError"}
@@ -28,7 +28,7 @@ _PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
         "any Unicode, percent-encoded (a `/` in it as `%2F`)",
     ),
     "key_id": ({"type": "string", "minLength": 1}, "the public part of an API key"),
-    "stream": ({"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}, "an audio channel of the session"),
+    "stream": (STREAM, "an audio channel of the session"),
     "seq": ({"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, "the second's number, from 1"),
 }
 
@@ -74,7 +74,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.access is not Visitors.ANYBODY:
         shown["security"] = [{name: []} for name in _SECURITY]
     if route.body is not None:
-        shown["requestBody"] = _answer(route.body)
+        shown["requestBody"] = _answer(route.body) | {"required": not route.body.optional}
     return shown
 
 
@@ -83,8 +83,9 @@ def _words(path: str) -> str:
 
 
 def _answer(content: Content) -> dict[str, Any]:
-    schema = {} if content.schema is None else {"schema": dict(content.schema)}
-    return {"description": content.description, "content": {content.media_type: schema}}
+    types = {content.media_type: content.schema, **content.others}
+    shown = {name: {} if schema is None else {"schema": dict(schema)} for name, schema in types.items()}
+    return {"description": content.description, "content": shown}
 
 
 def _by_status(kinds: Iterable[ErrorKind]) -> dict[int, list[ErrorKind]]:

@@ -29,10 +29,10 @@ from interview_edge.errors import (
 )
 from interview_edge.services.realtime import RealtimeService
 from interview_edge.web.door import principal_of
-from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body
+from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body, whole_in_json
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import Content, Route
-from interview_edge.web.schemas import ref
+from interview_edge.web.schemas import Schema, nullable, record, ref, whole
 
 _JSON = "application/json"
 _SDP = "application/sdp"
@@ -62,6 +62,22 @@ class RealtimeResource:
         token_paths = ["/realtime/token", "/v1/realtime/token", *(["/"] if self.root_alias else [])]
         return [*(self._token_route(path) for path in token_paths), *self._openai_routes()]
 
+    @property
+    def _models(self) -> Schema:
+        return {"enum": [*self.service.models, None]}
+
+    @property
+    def _secret_request(self) -> Schema:
+        seconds = nullable(whole(MIN_TTL, MAX_TTL))
+        session = record({}, {"type": {"const": "realtime"}, "model": self._models})
+        return record(
+            {},
+            {
+                "expires_after": nullable(record({}, {"anchor": {}, "seconds": seconds})),
+                "session": nullable(session),
+            },
+        )
+
     def _token_route(self, path: str) -> Route:
         return Route(
             method="POST",
@@ -71,7 +87,9 @@ class RealtimeResource:
             summary="Mint an ephemeral token for one realtime session",
             answers={200: Content(_JSON, ref("RealtimeToken"), "`expires_at` is in epoch seconds.")},
             errors=(*_BODY_ERRORS, *_PROVIDER_ERRORS),
-            body=Content(_JSON, ref("RealtimeTokenRequest"), "Optional; an empty body counts as `{}`."),
+            body=Content(
+                _JSON, record({}, {"model": self._models}), "An empty body counts as `{}`.", optional=True
+            ),
         )
 
     def _openai_routes(self) -> list[Route]:
@@ -85,7 +103,7 @@ class RealtimeResource:
                 answers={200: Content(_JSON, ref("ClientSecret"), "The token is `value`.")},
                 errors=(*_BODY_ERRORS, *_PROVIDER_ERRORS),
                 body=Content(
-                    _JSON, ref("ClientSecretRequest"), "Of `session` only `model` is taken: the rest is ours."
+                    _JSON, self._secret_request, "Of `session` only `model` is taken: the rest is ours."
                 ),
             ),
             Route(
@@ -98,7 +116,7 @@ class RealtimeResource:
                 errors=(INVALID_SDP, INVALID_BODY, BODY_TOO_LARGE, *_PROVIDER_ERRORS),
                 body=Content(
                     _SDP,
-                    {"type": "string"},
+                    {"type": "string", "pattern": "^v=0"},
                     "The SDP offer; or as OpenAI's clients send it, `multipart/form-data` with `sdp` and "
                     "`session`.",
                 ),
@@ -125,8 +143,9 @@ class RealtimeResource:
         kind = session.get("type", "realtime")
         if kind != "realtime":
             raise invalid_field("session.type", "must be realtime")
-        ttl = _object(data, "expires_after").get("seconds")
-        if ttl is not None and (type(ttl) is not int or not MIN_TTL <= ttl <= MAX_TTL):
+        seconds = _object(data, "expires_after").get("seconds")
+        ttl = whole_in_json(seconds)
+        if seconds is not None and (ttl is None or not MIN_TTL <= ttl <= MAX_TTL):
             raise invalid_field("expires_after.seconds", f"must be a whole number, {MIN_TTL}..{MAX_TTL}")
         secret = await self.service.mint(principal_of(request.scope), _model(session, "session.model"), ttl)
         return json_reply({"value": secret.value, "expires_at": secret.expires_at, "session": secret.session})

@@ -40,6 +40,9 @@ Access = tuple[Scope, ...] | Visitors
 
 View = Callable[..., Awaitable[Response]]
 
+# The action of an audit row; or what names it, by the ASGI scope.
+Audited = str | Callable[[Mapping[str, Any]], str]
+
 # Any request can be answered these, whatever it asks for.
 ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (
     INVALID_KEY,
@@ -69,11 +72,15 @@ class Parameter:
 
 @attrs.frozen
 class Content:
-    """A body: its media type, its JSON schema (None for bytes), and what it is."""
+    """A body: its media type, its JSON schema (None for bytes), and what it is; `others` are the media types
+    that it may have instead. A request may come without an `optional` one.
+    """
 
     media_type: str
     schema: Mapping[str, Any] | None
     description: str
+    others: Mapping[str, Mapping[str, Any] | None] = attrs.field(factory=dict)
+    optional: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +89,8 @@ class Route:
 
     `answers` are the successes by status; `errors` every kind that it can answer besides `internal`. A body
     that the route doesn't ask for is read and ignored up to `max_body` bytes. `access` says who may use it:
-    the door (door.py) holds it.
+    the door (door.py) holds it. Each use leaves an audit row with the action `audited`, where there is one
+    (audit_trail.py).
     """
 
     method: str
@@ -96,6 +104,7 @@ class Route:
     body: Content | None = None
     max_body: int = 64 * 1024
     from_anywhere: bool = False  # answered also where, without keys, only this machine is served
+    audited: Audited | None = None
 
     @property
     def all_errors(self) -> tuple[ErrorKind, ...]:

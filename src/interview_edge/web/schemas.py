@@ -9,8 +9,11 @@ from typing import Any
 
 Schema = Mapping[str, Any]
 
+MAX_INTEGER = 2**53 - 1  # what every JSON reader holds exactly
+
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+STREAM: Schema = {"type": "string", "pattern": "^[a-z0-9_-]{1,32}$"}
 NUMBER: Schema = {"type": "number"}
 BOOLEAN: Schema = {"type": "boolean"}
 TIME: Schema = {"type": "string", "format": "date-time"}
@@ -33,6 +36,11 @@ def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None
     }
 
 
+def whole(low: int, high: int = MAX_INTEGER) -> Schema:
+    """An integer of low..high."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
 def listing(items: Schema) -> Schema:
     """An array of `items`."""
     return {"type": "array", "items": items}
@@ -49,6 +57,17 @@ def by_name(schema: Schema) -> Schema:
 
 
 _PERSON = record({"name": TEXT}, {"email": TEXT})
+_POSITIVE: Schema = {"type": ["integer", "null"], "minimum": 1}
+_AUDIO: Schema = {
+    **record(
+        {
+            "content_b64": {"type": "string", "minLength": 1},
+            "format": {"enum": ["wav", "pcm_s16le", "mp3", "m4a", "ogg", "flac"]},
+        },
+        {"sample_rate": _POSITIVE, "channels": _POSITIVE},
+    ),
+    "not": {"required": ["last_ms"]},  # with that it is the other kind
+}
 
 SCHEMAS: Mapping[str, Schema] = {
     "Error": record({"detail": TEXT, "code": TEXT}, {"field": TEXT, "seq": COUNT, "error": ANYTHING}),
@@ -105,20 +124,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Event": record({"seq_no": COUNT, "ts": TIME, "type": TEXT}, {"stream": TEXT}),
     "EventList": record({"items": listing(ref("Event")), "next": nullable(COUNT)}),
     "ResolveRequest": record(
-        {
-            "audio": {
-                "oneOf": [
-                    record(
-                        {
-                            "content_b64": {"type": "string", "minLength": 1},
-                            "format": {"enum": ["wav", "pcm_s16le", "mp3", "m4a", "ogg", "flac"]},
-                        },
-                        {"sample_rate": COUNT, "channels": COUNT},
-                    ),
-                    record({"last_ms": {"type": "integer", "minimum": 1}}, {"stream": TEXT}),
-                ]
-            }
-        },
+        {"audio": {"oneOf": [_AUDIO, record({"last_ms": whole(1, 600_000)}, {"stream": STREAM})]}},
         {"asr_text": nullable(TEXT), "roster": nullable(listing(_PERSON))},
     ),
     "ResolveAnswer": record(
@@ -131,7 +137,7 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         {"session_id": TEXT},
     ),
-    "FinalizeRequest": record({}, {"metadata": ANYTHING}),
+    "FinalizeRequest": record({}, {"metadata": nullable(ANYTHING)}),
     "Finalized": record(
         {
             "session_id": TEXT,

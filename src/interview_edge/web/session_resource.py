@@ -30,7 +30,7 @@ from interview_edge.web.context import WebContext
 from interview_edge.web.door import caller
 from interview_edge.web.messages import json_reply, whole_number
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
-from interview_edge.web.schemas import COUNT, TEXT, ref
+from interview_edge.web.schemas import TEXT, ref, whole
 
 PAGE = 50
 MAX_PAGE = 200
@@ -60,7 +60,7 @@ class SessionResource:
                 },
                 errors=(INVALID_QUERY, CATALOG_UNAVAILABLE, SESSION_ERRORS[-1]),
                 parameters=(
-                    Parameter("limit", COUNT, f"1..{MAX_PAGE}, default {PAGE}"),
+                    Parameter("limit", whole(1, MAX_PAGE), f"1..{MAX_PAGE}, default {PAGE}"),
                     Parameter("cursor", TEXT, "`next` of the page before"),
                 ),
             ),
@@ -84,8 +84,10 @@ class SessionResource:
                 },
                 errors=(INVALID_QUERY, SESSION_NOT_FOUND, *SESSION_ERRORS),
                 parameters=(
-                    Parameter("after", COUNT, "events with a higher seq_no only, default 0"),
-                    Parameter("limit", COUNT, f"1..{MAX_EVENTS_PAGE}, default {EVENTS_PAGE}"),
+                    Parameter("after", whole(0), "events with a higher seq_no only, default 0"),
+                    Parameter(
+                        "limit", whole(1, MAX_EVENTS_PAGE), f"1..{MAX_EVENTS_PAGE}, default {EVENTS_PAGE}"
+                    ),
                 ),
             ),
             Route(
@@ -102,6 +104,7 @@ class SessionResource:
                 path=one,
                 view=self.delete,
                 access=(Scope.SESSIONS,),
+                audited="session.delete",
                 summary="Delete everything of a session: audio, events, result",
                 answers={200: Content(_JSON, ref("Deleted"), "It is gone; reads answer 410 from now on.")},
                 errors=(SESSION_NOT_FOUND, SESSION_LIVE, RESOLVE_BUSY, *SESSION_ERRORS),

@@ -38,7 +38,7 @@ from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.resolving import LastAudio, ResolveRequest, digest_body, resolve
 from interview_edge.web.context import WebContext
 from interview_edge.web.door import caller
-from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body
+from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body, whole_in_json
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
 from interview_edge.web.schemas import ref
 
@@ -104,7 +104,7 @@ class StateLaneResource:
                     200: Content(_JSON, ref("Finalized"), "Where the result lies, and what is missing.")
                 },
                 errors=(FINALIZE_TIMEOUT, *_BODY_ERRORS, *_OPENING_ERRORS),
-                body=Content(_JSON, ref("FinalizeRequest"), "Optional; an empty body counts as `{}`."),
+                body=Content(_JSON, ref("FinalizeRequest"), "An empty body counts as `{}`.", optional=True),
                 max_body=MAX_FINALIZE_BODY,
             ),
         ]
@@ -157,14 +157,14 @@ def _parse_audio(audio: object) -> Mapping[str, Any] | LastAudio:
         raise invalid_field("audio.format", f"must be one of {', '.join(FORMATS)}")
     for name in ("sample_rate", "channels"):
         value = audio.get(name)
-        if value is not None and (type(value) is not int or value < 1):
+        if value is not None and (whole_in_json(value) or 0) < 1:
             raise invalid_field(f"audio.{name}", "must be a positive whole number")
     return audio
 
 
 def _parse_last_audio(audio: Mapping[str, Any]) -> LastAudio:
-    ms, stream = audio["last_ms"], audio.get("stream", DEFAULT_STREAM)
-    if type(ms) is not int or not 1 <= ms <= MAX_LAST_MS:
+    ms, stream = whole_in_json(audio["last_ms"]), audio.get("stream", DEFAULT_STREAM)
+    if ms is None or not 1 <= ms <= MAX_LAST_MS:
         raise invalid_field("audio.last_ms", f"must be a whole number, 1..{MAX_LAST_MS}")
     if not isinstance(stream, str):
         raise invalid_field("audio.stream", "must be a string")

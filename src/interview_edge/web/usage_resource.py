@@ -14,7 +14,7 @@ import attrs
 import trio
 from quart import Response, request
 
-from interview_edge.access.principal import Principal, Scope
+from interview_edge.access.principal import Principal, Scope, Via
 from interview_edge.access.quotas import QuotaUse
 from interview_edge.catalog.access import UsageKind, UsageRow
 from interview_edge.core.pcm import SAMPLE_RATE
@@ -26,6 +26,7 @@ from interview_edge.errors import (
     STORAGE_UNAVAILABLE,
     EdgeError,
 )
+from interview_edge.web.audit import about_request
 from interview_edge.web.context import WebContext
 from interview_edge.web.door import principal_of
 from interview_edge.web.messages import json_reply
@@ -66,7 +67,11 @@ class UsageResource:
                     Parameter("from", _DAY, "the first UTC day; default: the first of the month of `to`"),
                     Parameter("to", _DAY, f"the last UTC day, default today; at most {MAX_DAYS} days"),
                     Parameter("owner", TEXT, "another user's, for scope admin; default: one's own"),
-                    Parameter("all", {"enum": ["true", "false"]}, "everybody's, for scope admin"),
+                    Parameter(
+                        "all",
+                        {"enum": ["true", "false"]},
+                        "everybody's where no owner is named, for scope admin",
+                    ),
                 ),
             )
         ]
@@ -76,6 +81,7 @@ class UsageResource:
         span = parse_span(request.args, datetime.date.fromisoformat(utc_day(now)))
         user = _whose(principal_of(request.scope), request.args)
         records = self.context.access.records
+        await self._note_admin(user)
         with trio.fail_after(self.context.parts.settings.storage_timeout):
             rows = await records.usage(str(span.first), str(span.last), owner=user, limit=MAX_ROWS + 1)
             today = await records.usage(utc_day(now), utc_day(now), owner=user) if user is not None else ()
@@ -93,6 +99,23 @@ class UsageResource:
             "quotas": [] if user is None else self._quotas(user, today, now),
         }
         return json_reply(shown)
+
+    async def _note_admin(self, user: str | None) -> None:
+        """A look at somebody else's usage leaves an audit row."""
+        asker = principal_of(request.scope)
+        if user == asker.user or asker.via is Via.OPEN:
+            return
+        entry = about_request(
+            request.scope,
+            "admin.read",
+            "done",
+            at=self.context.parts.wall_ms(),
+            principal=asker,
+            target=user,
+        )
+        entry = attrs.evolve(entry, detail={"route": "GET /v1/usage"})
+        with trio.fail_after(self.context.parts.settings.storage_timeout):
+            await self.context.access.records.append_audit(entry)
 
     def _quotas(self, user: str, today: Sequence[UsageRow], now: int) -> list[dict[str, Any]]:
         """Of each valid key of the user; of the user alone where something counts without a key."""
@@ -136,14 +159,13 @@ def _parse_day(args: Mapping[str, str], name: str) -> datetime.date | None:
 
 def _whose(asker: Principal, args: Mapping[str, str]) -> str | None:
     """Whose usage is asked for, None for everybody's. Raises EdgeError: insufficient_scope, invalid_query."""
-    everybody, owner = args.get("all", "false"), args.get("owner", asker.user)
+    everybody = args.get("all", "false")
     if everybody not in ("true", "false"):
         raise _invalid("all", "must be true or false")
-    if everybody == "true" and "owner" in args:
-        raise _invalid("owner", "can't be beside all=true")
-    if (everybody == "true" or owner != asker.user) and not asker.may(Scope.ADMIN):
+    owner = args.get("owner", None if everybody == "true" else asker.user)
+    if owner != asker.user and not asker.may(Scope.ADMIN):
         raise EdgeError(INSUFFICIENT_SCOPE, f"this needs the scope {Scope.ADMIN}")
-    return None if everybody == "true" else owner
+    return owner
 
 
 def _invalid(field: str, rule: str) -> EdgeError:

@@ -87,6 +87,7 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("POST", "/auth/keys"): scoped("admin", right=400),  # without a body
     ("DELETE", "/auth/keys/<segment:key_id>"): signed_in(200, other=404),
     ("GET", "/v1/usage"): signed_in(200),
+    ("GET", "/auth/audit"): scoped("admin"),
     ("POST", "/realtime/token"): scoped("realtime", right=503),  # without a provider
     ("POST", "/v1/realtime/token"): scoped("realtime", right=503),
     ("POST", "/v1/realtime/client_secrets"): scoped("realtime", right=400),  # without a body

@@ -44,6 +44,10 @@ CREATE TABLE audit (
     detail TEXT NOT NULL -- JSON
 );
 CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows stay as they are'); END;
+-- Numbered on without holes; without this one, INSERT OR REPLACE would change a row and fire no trigger.
+CREATE TRIGGER audit_grows BEFORE INSERT ON audit
+WHEN NEW.number <> (SELECT coalesce(max(number), 0) + 1 FROM audit)
+BEGIN SELECT RAISE(ABORT, 'audit rows are numbered on from the last'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are never deleted'); END;
 
 CREATE TABLE usage (
