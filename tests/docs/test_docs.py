@@ -19,6 +19,7 @@ from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.web.asyncapi import SERVER_FRAMES
 from interview_edge.web.state_lane_resource import parse_resolve
 from interview_edge.wire import chunk_dialect
+from interview_edge.wire.auth_frame import decode_auth
 from server_process import environment, serving
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +117,9 @@ def is_client_frame(line: str) -> bool:
     frame: dict[str, Any] = json.loads(line.replace("AAAA...", second))
     session_id = frame.get("meeting_id", "any")
     try:
+        if frame["type"] == "auth":  # it has a decoder of its own: it comes before the dialect
+            decode_auth(line.encode(), text=True)
+            return True
         chunk_dialect.decode(json.dumps(frame), session_id=session_id)
     except chunk_dialect.EdgeError:
         return False

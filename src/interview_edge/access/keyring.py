@@ -61,12 +61,17 @@ class KeyRing:
         return known is not None and known.is_valid(self._now_ms())
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener()` after each look at the catalog: keys may have come, gone or expired."""
+        """Call `listener()` after each look at the catalog, also one that failed: keys may have come, gone or
+        expired.
+        """
         self._listeners.append(listener)
 
     async def load(self) -> None:
         """Read the keys now. Raises CatalogUnavailable, the keys as they were."""
         self._keys = {key.key_id: key for key in await self._records.keys()}
+        self._tell()
+
+    def _tell(self) -> None:
         for listener in self._listeners:
             listener()
 
@@ -79,6 +84,7 @@ class KeyRing:
                 await self.load()
             except CatalogUnavailable as error:
                 log.warning("keys can't be read now; those known stand", error=str(error))
+                self._tell()  # they still expire
 
     async def _note_uses(self) -> None:
         used, self._used = self._used, {}

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from ipaddress import ip_network
 from typing import Any, cast
 
 import structlog
 import trio
 
+from interview_edge.access.credentials import Credential
 from interview_edge.access.principal import Principal, Scope
 from interview_edge.core.keys import check_session_id, check_stream
 from interview_edge.core.models import DEFAULT_STREAM, StreamKey
@@ -50,13 +52,14 @@ from interview_edge.web.metrics import open_metrics
 from interview_edge.web.node_resource import NodeResource
 from interview_edge.web.openapi import make_openapi
 from interview_edge.web.paths import join_path, split_path
-from interview_edge.web.peers import accept
+from interview_edge.web.peers import Peer, accept
 from interview_edge.web.realtime_resource import RealtimeResource
 from interview_edge.web.refusals import answer_empty, known_error, refuse_http, refuse_websocket
 from interview_edge.web.request_ids import REQUEST_ID, request_id_of
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
 from interview_edge.web.session_resource import SessionResource
+from interview_edge.web.socket_admission import admit_by_first_frame, waits_for_first_frame
 from interview_edge.web.state_lane_resource import StateLaneResource
 from interview_edge.web.traffic import CLIENT_GONE, UNMATCHED, Traffic
 from interview_edge.web.usage_resource import UsageResource
@@ -167,36 +170,49 @@ class EdgeAsgi:
     async def _serve_websocket(self, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
         with ExitStack() as held:
             try:
-                key, principal = await self._admit_socket(scope, held)
+                match = self._check_handshake(scope, held)
+                waits = waits_for_first_frame(scope)
+                principal = None if waits else await self._admit_socket(scope, match, held)
             except Exception as error:  # the boundary, as above; nothing is accepted yet
                 await self._refuse_socket(error, scope, receive, answer)
                 return
-            await self._serve_audio(scope, receive, answer.send, key, principal)
+            self._traffic.count(AUDIO_ROUTE, "GET", 101)
+            peer = await accept(scope, receive, answer.send)
+            if principal is None:
+                admit = partial(self._admit_socket, scope, match, held)
+                principal = await admit_by_first_frame(peer, self._context, admit, self._refusal)
+            if principal is not None:
+                await self._serve_audio(peer, _stream_key(match.values), principal)
 
-    async def _admit_socket(self, scope: Any, held: ExitStack) -> tuple[StreamKey, Principal]:
-        """Whose socket it is and of what stream; counted until `held` ends. Raises EdgeError."""
+    def _check_handshake(self, scope: Any, held: ExitStack) -> Match:
+        """All that can be said before it is known who asks; the socket counts until `held` ends. Raises
+        EdgeError.
+        """
         self._count_request(scope)
         _, match = self._match(scope, "GET")
         if match.route not in self.socket_routes:
             raise EdgeError(ROUTE_NOT_FOUND)
-        principal = await self._door.admit(scope, match)
-        key = _stream_key(match.values)
+        _stream_key(match.values)
         if self._context.registry.draining:
             raise EdgeError(DRAINING)
-        await self._context.access.quotas.check_recording(principal, key.session_id)
-        self._hold_place(held, scope, principal)
-        held.enter_context(_naming_session(match))
-        deed = await self._trail.deed(scope, match, principal)
-        if deed is not None:
-            await self._trail.note(scope, deed, Outcome.DONE)
-        return key, principal
-
-    def _hold_place(self, held: ExitStack, scope: Any, principal: Principal) -> None:
-        """Count the socket in for as long as `held` is open. Raises EdgeError(too_many_sockets)."""
+        self._door.check_place(scope, match.route)
         access = self._context.access
         if access.authenticator.guarded:
             held.enter_context(access.limits.socket_of_address(client_of(scope).network))
-            held.enter_context(access.limits.socket_of_key(principal))
+        held.enter_context(_naming_session(match))
+        return match
+
+    async def _admit_socket(
+        self, scope: Any, match: Match, held: ExitStack, shown: Credential | None = None
+    ) -> Principal:
+        """Whose socket it is. The last of the checks: it may use a ticket up. Raises EdgeError."""
+        principal = await self._door.admit(scope, match, shown)
+        await self._context.access.quotas.check_recording(principal, match.values["session_id"])
+        held.enter_context(self._context.access.limits.socket_of_key(principal))
+        deed = await self._trail.deed(scope, match, principal)
+        if deed is not None:
+            await self._trail.note(scope, deed, Outcome.DONE)
+        return principal
 
     async def _refuse_socket(self, error: Exception, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
         refusal = self._refusal(error)
@@ -204,12 +220,8 @@ class EdgeAsgi:
         await receive()  # websocket.connect
         await refuse_websocket(refusal, scope, answer.send)
 
-    async def _serve_audio(
-        self, scope: Any, receive: Any, send: Any, key: StreamKey, principal: Principal
-    ) -> None:
-        self._traffic.count(AUDIO_ROUTE, "GET", 101)
-        peer = await accept(scope, receive, send)
-        socket = AudioSocket(peer, key, self._context.registry, self._context.parts, principal.caller)
+    async def _serve_audio(self, peer: Peer, key: StreamKey, principal: Principal) -> None:
+        socket = AudioSocket(peer, key, self._context.registry, self._context.parts, principal)
         with self._context.sockets.hold(socket):
             drain_began: bool = self._context.registry.draining  # while the handshake was answered
             if drain_began:
@@ -278,8 +290,20 @@ def _socket_routes() -> list[Route]:
     ]
 
 
+def _turn_out_whom_the_door_would(context: WebContext) -> None:
+    """A revoked or expired credential ends the sockets it has opened, with the next look at the keys."""
+    access, wall_ms = context.access, context.parts.wall_ms
+
+    def look() -> None:
+        now = wall_ms()
+        context.sockets.turn_out(lambda principal: access.authenticator.still_stands(principal, now))
+
+    access.ring.on_change(look)
+
+
 def build_asgi_app(context: WebContext) -> EdgeAsgi:
     """The node's application. It opens nothing: the parts' owner runs them."""
+    _turn_out_whom_the_door_would(context)
     traffic = Traffic()
     documents = Documents(context.version)
     routes = [

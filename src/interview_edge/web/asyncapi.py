@@ -9,8 +9,9 @@ import msgspec
 from interview_edge.errors import ERRORS
 from interview_edge.wire import frames
 
-CLIENT_FRAMES = (frames.Hello, frames.Status, frames.Ping, frames.Finalize, frames.Close)
+CLIENT_FRAMES = (frames.Auth, frames.Hello, frames.Status, frames.Ping, frames.Finalize, frames.Close)
 SERVER_FRAMES = (
+    frames.AuthOk,
     frames.Ready,
     frames.Ack,
     frames.StatusReply,

@@ -20,12 +20,14 @@ import structlog
 import trio
 from msgspec import UNSET
 
+from interview_edge.access.principal import EVERYBODY, Principal
 from interview_edge.core.keys import chunk_key
-from interview_edge.core.models import TRUSTED, Caller, Event, Layout, StreamKey
+from interview_edge.core.models import Event, Layout, StreamKey
 from interview_edge.errors import (
     DRAINING,
     IN_FLIGHT_FULL,
     INTERNAL,
+    INVALID_KEY,
     SLOW_READER,
     STORAGE_UNAVAILABLE,
     EdgeError,
@@ -83,14 +85,19 @@ class AudioSocket:
     """One socket, from its acceptance to its close. `run` owns its two tasks."""
 
     def __init__(
-        self, peer: Peer, key: StreamKey, registry: Registry, parts: NodeParts, caller: Caller = TRUSTED
+        self,
+        peer: Peer,
+        key: StreamKey,
+        registry: Registry,
+        parts: NodeParts,
+        principal: Principal = EVERYBODY,
     ) -> None:
+        self.principal = principal
         self._peer = peer
         self._key = key
         self._registry = registry
         self._parts = parts
         self._settings = parts.settings
-        self._caller = caller
         self._session: Session | None = None
         self._stream: LiveStream | None = None
         self._unsubscribe: Callable[[], object] | None = None
@@ -146,6 +153,10 @@ class AudioSocket:
         self._end(Ending.of(DRAINING))
         self._reading.cancel()
 
+    def turn_out(self) -> None:
+        """Whose socket it is may not be here any more: say so and close, answering nothing that waits."""
+        self._refuse(EdgeError(INVALID_KEY))
+
     def _end(self, ending: Ending) -> None:
         """Close once everything before it is sent. The first reason stands."""
         if self._closing is None:
@@ -193,7 +204,7 @@ class AudioSocket:
         """Open the session with the first frame that needs it; it stays held until the socket ends."""
         if self._session is None:
             self._session = await held.enter_async_context(
-                self._registry.use(self._key.session_id, self._caller)
+                self._registry.use(self._key.session_id, self.principal.caller)
             )
             self._session.sockets += 1
         if self._stream is None:

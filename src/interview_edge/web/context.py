@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import attrs
 import trio
 
 from interview_edge.access.opening import Access
+from interview_edge.access.principal import Principal
 from interview_edge.services.realtime import RealtimeService
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
@@ -21,6 +22,20 @@ class OpenSockets:
     def __init__(self) -> None:
         self._sockets: set[AudioSocket] = set()
         self._none_left = trio.Event()
+        self._waiting: set[trio.CancelScope] = set()
+        self._leaving = False
+
+    @contextmanager
+    def until_leaving(self) -> Iterator[trio.CancelScope]:
+        """A cancel scope that `leave_all` cancels: for who isn't a socket of the dialect yet."""
+        with trio.CancelScope() as scope:
+            if self._leaving:
+                scope.cancel()
+            self._waiting.add(scope)
+            try:
+                yield scope
+            finally:
+                self._waiting.discard(scope)
 
     @contextmanager
     def hold(self, socket: AudioSocket) -> Iterator[None]:
@@ -35,8 +50,17 @@ class OpenSockets:
 
     def leave_all(self, time_left: float) -> None:
         """Tell every client to reconnect elsewhere; each socket closes once its chunks are answered."""
+        self._leaving = True
+        for waiting in self._waiting:
+            waiting.cancel()
         for socket in tuple(self._sockets):
             socket.leave(time_left)
+
+    def turn_out(self, stands: Callable[[Principal], bool]) -> None:
+        """Close the sockets of those who would not be let in again. What they were acked stays."""
+        for socket in tuple(self._sockets):
+            if not stands(socket.principal):
+                socket.turn_out()
 
     async def watch(self, interval: float) -> None:
         """Mind every socket's storage each `interval` seconds, until cancelled: one timer for all of them."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import trio
 from quart import request
 
 from interview_edge.access.credentials import Credential, LoginCookie, Ticket, find_credential
@@ -16,6 +17,7 @@ from interview_edge.access.principal import EVERYBODY, NOBODY, Principal
 from interview_edge.core.keys import check_session_id
 from interview_edge.core.models import Caller
 from interview_edge.errors import (
+    CATALOG_UNAVAILABLE,
     INSUFFICIENT_SCOPE,
     INVALID_TICKET,
     MISSING_AUTH,
@@ -44,15 +46,17 @@ class Door:
 
         Raises EdgeError: local_only, missing_auth, invalid_key, invalid_ticket, insufficient_scope,
         csrf_refused, origin_refused; invalid_session_id, and session_not_found for another's.
-        CatalogUnavailable.
+        catalog_unavailable, after `storage_timeout` too. CatalogUnavailable.
         """
         self.check_place(scope, match.route)
-        principal = scope[PRINCIPAL] = await self._recognise(scope, match.route, shown)
-        _check_scope(principal, match.route)
-        session_id = match.values.get("session_id")
-        if session_id is not None:
-            await self._check_owner(principal, check_session_id(session_id))
-        return principal
+        with trio.move_on_after(self._context.parts.settings.storage_timeout):
+            principal = scope[PRINCIPAL] = await self._recognise(scope, match.route, shown)
+            _check_scope(principal, match.route)
+            session_id = match.values.get("session_id")
+            if session_id is not None:
+                await self._check_owner(principal, check_session_id(session_id))
+            return principal
+        raise EdgeError(CATALOG_UNAVAILABLE)
 
     def check_place(self, scope: Any, route: Route) -> None:
         """Without keys, only this machine is served. Raises EdgeError(local_only)."""

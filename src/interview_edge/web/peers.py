@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from interview_edge.access.credentials import offered_protocols
 from interview_edge.web.hypercorn.extension import EXTENSION, Frames, PeerGoneError
+
+SUBPROTOCOL = "ie.v1"
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -48,6 +51,11 @@ class AsgiPeer:
         self._receive = receive
         self._send = send
 
+    async def receive_first(self) -> tuple[bool, bytes] | None:
+        """The first message alone, as (text, data), whatever came with it; None once the peer is gone."""
+        messages = await self.receive()
+        return messages[0] if messages else None
+
     async def receive(self) -> Sequence[Message]:
         event = await self._receive()
         if event["type"] != "websocket.receive":
@@ -71,8 +79,17 @@ class FramesPeer(AsgiPeer):
     def __init__(self, frames: Frames, receive: Receive, send: Send) -> None:
         super().__init__(receive, send)
         self._frames = frames
+        self._kept: Sequence[Any] = ()
+
+    async def receive_first(self) -> tuple[bool, bytes] | None:
+        messages = await self.receive()
+        self._kept = messages[1:]
+        return messages[0] if messages else None
 
     async def receive(self) -> Sequence[Any]:
+        if self._kept:
+            kept, self._kept = self._kept, ()
+            return kept
         try:
             return await self._frames.receive_frames()
         except PeerGoneError:
@@ -82,9 +99,15 @@ class FramesPeer(AsgiPeer):
         await self._frames.send_text(texts)
 
 
-async def accept(scope: Scope, receive: Receive, send: Send) -> Peer:
-    """Accept the WebSocket of an ASGI scope, by the fastest way that its server offers."""
+async def accept(scope: Scope, receive: Receive, send: Send) -> AsgiPeer:
+    """Accept the WebSocket of an ASGI scope, by the fastest way that its server offers.
+
+    Where the client offers our subprotocol, that one is chosen: a browser that shows a ticket among its
+    offers takes an answer that chooses none for a failure, and the ticket itself is not for an answer.
+    """
     await receive()  # websocket.connect
-    await send({"type": "websocket.accept"})
+    headers = [(name.lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+    chosen = SUBPROTOCOL if SUBPROTOCOL in offered_protocols(headers) else None
+    await send({"type": "websocket.accept", "subprotocol": chosen})
     frames = scope.get("extensions", {}).get(EXTENSION)
     return AsgiPeer(receive, send) if frames is None else FramesPeer(frames, receive, send)

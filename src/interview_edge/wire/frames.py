@@ -26,6 +26,19 @@ DEFAULT_CLOSE_REASON = "client-close"
 # -- from the client
 
 
+class Auth(Struct, frozen=True, tag_field="type", tag="auth"):
+    """Who asks, in the first frame of a socket that was opened with `?auth=first-frame`: one of an API key, a
+    JWT and a ticket. Nowhere else is it a frame of the dialect.
+    """
+
+    key: str | UnsetType = UNSET
+    token: str | UnsetType = UNSET
+    ticket: str | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return "Auth(...)"  # these are secrets
+
+
 class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
     """Asks for `ready`. `events`: the client wants the session's events on this socket."""
 
@@ -73,6 +86,10 @@ ClientFrame = ChunkFrame | Hello | Status | Ping | Finalize | Close
 
 
 # -- from the server
+
+
+class AuthOk(Struct, frozen=True, tag_field="type", tag="auth_ok"):
+    """Answers `auth`: the dialect goes on."""
 
 
 class StreamStatus(Struct, frozen=True, kw_only=True):
@@ -202,7 +219,9 @@ class EventFrame(Struct, frozen=True, tag_field="type", tag="event"):
     event: Mapping[str, Any]
 
 
-ServerFrame = Ack | Ready | StatusReply | Pong | Finalized | Closing | ErrorFrame | GoingAway | EventFrame
+ServerFrame = (
+    AuthOk | Ack | Ready | StatusReply | Pong | Finalized | Closing | ErrorFrame | GoingAway | EventFrame
+)
 
 
 def fit_close_reason(reason: str) -> str:

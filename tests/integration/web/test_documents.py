@@ -49,7 +49,8 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
         served = {
             "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
             "/docs/style.css", "/auth/login", "/auth/logout", "/auth/me", "/auth/keys",
-            "/auth/keys/{key_id}", "/auth/audit", "/api/ws/ticket", "/v1/usage", "/realtime/token", "/v1/realtime/token",
+            "/auth/keys/{key_id}", "/auth/audit", "/api/ws/ticket", "/v1/usage", "/realtime/token",
+            "/v1/realtime/token",
             "/v1/realtime/client_secrets", "/v1/realtime/calls", "/v1/sessions", "/v1/audio/ws/{session_id}",
             "/v1/audio/ws/{session_id}/{stream}",
         } | {
