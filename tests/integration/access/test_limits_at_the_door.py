@@ -28,13 +28,13 @@ def shown(answer: Answer) -> tuple[str | None, ...]:
 
 async def test_every_answer_to_a_key_says_what_is_left(open_node: OpenNode) -> None:
     async with open_node(key_rate=SLOW, key_burst=9, ip_rate=SLOW, ip_burst=100) as edge:
-        key = await give_key(edge, "ingest")
+        key = await give_key(edge, "sessions")
         right = await call(edge.asgi_app, "GET", STATE, headers=bearer(key))
-        wrong_scope = await call(edge.asgi_app, "GET", "/v1/sessions", headers=bearer(key))
+        wrong_scope = await call(edge.asgi_app, "GET", "/metrics", headers=bearer(key))
         invalid = await call(edge.asgi_app, "GET", "/v1/sessions/%/state", headers=bearer(key))
-        refused = await refused_upgrade(edge.asgi_app, f"{SOCKET}/UPPER", headers=bearer(key))
+        refused = await refused_upgrade(edge.asgi_app, SOCKET, headers=bearer(key))
     assert isinstance(refused, Answer)
-    assert [right.status, wrong_scope.status, invalid.status, refused.status] == [200, 403, 400, 400]
+    assert [right.status, wrong_scope.status, invalid.status, refused.status] == [200, 403, 400, 403]
     assert [shown(right), shown(wrong_scope), shown(refused)] == [("9", "8"), ("9", "7"), ("9", "6")]
     assert int(right.headers["ratelimit-reset"]) == 1000
     # Nothing of it was read far enough to look at the key.
