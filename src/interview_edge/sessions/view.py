@@ -9,8 +9,15 @@ import attrs
 
 from interview_edge.catalog.protocol import SessionSummary
 from interview_edge.core.ledger import Ledger
-from interview_edge.core.models import DEFAULT_STREAM, IngestStatus, LedgerSnapshot, SessionState
-from interview_edge.errors import SESSION_DELETED, EdgeError
+from interview_edge.core.models import (
+    DEFAULT_STREAM,
+    TRUSTED,
+    Caller,
+    IngestStatus,
+    LedgerSnapshot,
+    SessionState,
+)
+from interview_edge.errors import SESSION_DELETED, SESSION_NOT_FOUND, EdgeError
 from interview_edge.sessions.ingest_summary import sum_statuses
 from interview_edge.sessions.loading import JournalledPart, ledger_of, read_session
 from interview_edge.sessions.node_parts import NodeParts
@@ -45,13 +52,18 @@ class SessionView:
         return statuses.get(DEFAULT_STREAM) or sum_statuses(self.session_id, statuses.values())
 
 
-async def view_session(session_id: str, registry: Registry, parts: NodeParts) -> SessionView | None:
+async def view_session(
+    session_id: str, registry: Registry, parts: NodeParts, caller: Caller = TRUSTED
+) -> SessionView | None:
     """The session from memory where it is open here, else from catalog and journal; None for one never seen.
 
-    Raises EdgeError(session_deleted), CatalogUnavailable, JournalError. The caller sets the deadline.
+    Raises EdgeError: session_not_found for one that the caller may not see, decided by the very record that
+    is shown; session_deleted. CatalogUnavailable, JournalError. The caller sets the deadline.
     """
     session = registry.live(session_id)
     if session is not None and not session.closing:
+        if not caller.may_see(session.owner):
+            raise EdgeError(SESSION_NOT_FOUND)
         return _view_open(session)
     record, journalled = await read_session(
         session_id, parts, partial(parts.catalog.load_session, session_id)
@@ -59,6 +71,8 @@ async def view_session(session_id: str, registry: Registry, parts: NodeParts) ->
     if record is None:
         # Opening writes the catalog's row before the first append, so the journal can't know more.
         return None
+    if not caller.may_see(record.owner):
+        raise EdgeError(SESSION_NOT_FOUND)
     if record.deleted_at is not None:
         raise EdgeError(SESSION_DELETED)
     ledgers = {}

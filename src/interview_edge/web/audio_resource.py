@@ -29,6 +29,7 @@ from interview_edge.sessions.view import view_session
 from interview_edge.web.audio_track import AudioTrack, encode_flac_file, read_wav
 from interview_edge.web.byte_range import UnsatisfiableRangeError, parse_range
 from interview_edge.web.context import WebContext
+from interview_edge.web.door import caller
 from interview_edge.web.messages import held_by_request, parse_whole_number
 from interview_edge.web.pieces import Pieces
 from interview_edge.web.refusals import COMMON_HEADERS
@@ -119,7 +120,7 @@ class AudioResource:
         key = StreamKey(session_id, check_stream(request.args.get("stream", DEFAULT_STREAM)))
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
-            if await view_session(session_id, self.context.registry, parts) is None:
+            if await view_session(session_id, self.context.registry, parts, caller()) is None:
                 raise EdgeError(SESSION_NOT_FOUND)
             pcm = await parts.reader.chunk(key, number)
         if pcm is None:
@@ -138,7 +139,7 @@ class AudioResource:
     async def _track(self, key: StreamKey) -> AudioTrack:
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
-            view = await view_session(key.session_id, self.context.registry, parts)
+            view = await view_session(key.session_id, self.context.registry, parts, caller())
         if view is None:
             raise EdgeError(SESSION_NOT_FOUND)
         heard = {name: ledger for name, ledger in view.streams.items() if ledger.held}

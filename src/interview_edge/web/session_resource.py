@@ -164,14 +164,14 @@ class SessionResource:
         parts = self.context.parts
         # Objects are many: the time of an upload, not of a read. What is left over the next start deletes.
         with trio.fail_after(parts.settings.upload_timeout):
-            await delete(session_id, self.context.registry, parts)
+            await delete(session_id, self.context.registry, parts, caller())
         return json_reply({"session_id": session_id, "deleted": True})
 
     async def view(self, session_id: str) -> SessionView | None:
-        """The session as it stands, None for one never seen; bounded by `storage_timeout`."""
+        """The asker's session as it stands, None for one never seen; bounded by `storage_timeout`."""
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
-            return await view_session(session_id, self.context.registry, parts)
+            return await view_session(session_id, self.context.registry, parts, caller())
 
 
 def _show_state(session_id: str, state: SessionState) -> dict[str, Any]:
