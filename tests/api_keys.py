@@ -8,6 +8,9 @@ from interview_edge.access.api_keys import digest, make_key
 from interview_edge.app import Edge, wall_ms
 from interview_edge.catalog.access import AuditEntry, KeyRecord
 
+# The secret parts of the keys that tests made: conftest.py looks for them in everything that was logged.
+MADE: set[str] = set()
+
 
 async def give_key(
     edge: Edge,
@@ -18,6 +21,7 @@ async def give_key(
 ) -> str:
     """A new key of `owner`, known to the node at once; its text."""
     text, (key_id, secret) = make_key()
+    MADE.add(secret)
     record = KeyRecord(
         key_id=key_id,
         digest=digest(secret),

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from api_keys import MADE
+from openai_api import KEY as OPERATOR_KEY
+
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 
@@ -34,6 +37,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
         _fail(report)
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    """No log line and no output of any test may hold a credential that a test has used."""
+    yield
+    said = "".join(text for _, _, text in item._report_sections)  # what was captured in each phase
+    shown = [secret for secret in (*MADE, OPERATOR_KEY) if secret in said]
+    if shown:
+        pytest.fail(f"{len(shown)} credentials stand in what was logged or printed")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from api_keys import MADE
+
 SERVE = (sys.executable, "-c", "from interview_edge.cli import main; main()", "serve")
 START_TIMEOUT = 60.0  # seconds: a busy machine starts slowly
 END_TIMEOUT = 60.0
@@ -88,11 +90,18 @@ async def serving(
         yield ServerProcess(await _url(process, log), process, log)
     finally:
         process.kill()
+        _check_log(log)
         with trio.CancelScope(shield=True, deadline=trio.current_time() + END_TIMEOUT):
             await process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     await pipe.aclose()
+
+
+def _check_log(log: Path) -> None:
+    """No key that a test has used stands in what the server logged."""
+    text = log.read_text(errors="replace")
+    assert not [secret for secret in MADE if secret in text], f"{log} holds a key"
 
 
 def _log(folder: Path) -> Path:

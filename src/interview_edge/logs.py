@@ -1,7 +1,9 @@
 """Log lines: one structlog pipeline for ours, Hypercorn's and every other library's; JSON or console.
 
 Lines go to stderr, so that stdout stays what a command prints. Values under secret-looking keys are replaced
-before anything renders them; pass secrets as values, never inside the message.
+before anything renders them; pass secrets as values, never inside the message. What looks like one of our
+own credentials or a provider's is replaced in the finished line, too, wherever it came from: a library's
+message, the text of an exception.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -24,6 +26,14 @@ _SECRET = re.compile(
     r"(^|[_-])(api[_-]?key|secret([_-]?key)?|access[_-]?key|password|passwd|token|ticket|authorization|cookie"
     r"|credentials?)($|[_-])",
     re.IGNORECASE,
+)
+
+
+# What stays of a credential tells which one it was: an API key's id, the kind of any other.
+_CREDENTIAL = re.compile(
+    r"(?P<kept>ie_[0-9a-f]{16}_|ie\.ticket\.|ie_login=|\bek_|\bsk-|\b[Bb]earer )[\w.~+/=-]{8,}"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
+    re.ASCII,
 )
 
 
@@ -50,9 +60,9 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     traces = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     plain = structlog.dev.plain_traceback
     render: list[structlog.typing.Processor] = (
-        [structlog.processors.ExceptionRenderer(traces), structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(traces), structlog.processors.JSONRenderer(), scrub]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain)]
+        else [structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain), scrub]
     )
     structlog.configure(
         processors=[
@@ -79,6 +89,11 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     # httpx tells every request at INFO, with a URL that may carry a presigned signature.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
     logging.getLogger("httpcore").setLevel(max(level, logging.WARNING))
+
+
+def scrub(_: WrappedLogger, __: str, line: Any) -> str:
+    """A structlog processor for the finished line: replace what looks like a credential."""
+    return _CREDENTIAL.sub(lambda found: (found["kept"] or "") + REDACTED, str(line))
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -131,3 +131,41 @@ def test_secret_keys_are_redacted_at_any_depth(key: str) -> None:
 @pytest.mark.parametrize("key", ["key", "result_key", "keyboard", "tokens_used", "session_id"])
 def test_other_keys_stay(key: str) -> None:
     assert redact(None, "info", {key: "shown"}) == {key: "shown"}
+
+
+KEY = "ie_0123456789abcdef_" + "s3cr3t-" * 6 + "x"
+CREDENTIALS = [
+    KEY,
+    "ek_68af296e8e408191",
+    "sk-proj-0123456789",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl",
+    "ie.ticket.0123456789abcdef",
+    "ie_login=0123456789abcdef",
+    "Bearer 0123456789abcdef",
+]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+@pytest.mark.parametrize("credential", CREDENTIALS)
+def test_a_credential_is_taken_out_wherever_it_stands(log_format: str, credential: str) -> None:
+    configure_logs(Settings(log_format=log_format), out := io.StringIO())
+    logging.getLogger("library").warning("GET /x with %s failed", credential)
+    structlog.get_logger().info(f"said {credential}", nested={"deep": [f"({credential})"]})
+    try:
+        raise ValueError(f"not {credential}")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    secret = credential.split("_")[-1].split(" ")[-1].split(".")[-1].split("=")[-1]
+    assert secret not in out.getvalue()
+    assert out.getvalue().count(REDACTED) >= 4
+    assert len(out.getvalue().splitlines()) >= 3
+
+
+def test_of_an_api_key_its_id_stays() -> None:
+    configure_logs(Settings(log_format="json"), out := io.StringIO())
+    structlog.get_logger().info(f"the key {KEY}, and session_id=task_list bearer of news sk-1")
+    (line,) = lines(out)
+    assert (
+        line["event"]
+        == f"the key ie_0123456789abcdef_{REDACTED}, and session_id=task_list bearer of news sk-1"
+    )
