@@ -20,7 +20,7 @@ REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 # Tests of whole server processes: seconds each, and the same on every Python.
 PROCESS_FOLDERS = tuple(
     Path(__file__).parent / name
-    for name in ("crash", "hostile", "openapi", "integration/benchmarks", "integration/cli")
+    for name in ("crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli")
 )
 
 
