@@ -23,7 +23,7 @@ from interview_edge.web.asyncapi import CLIENT_FRAMES, SERVER_FRAMES
 ROOT = Path(__file__).parents[2]
 SECOND = bytes(32_000)
 OF_EVERY_ROUTE = {"internal", "invalid_key", "rate_limited", "jwks_unavailable", "catalog_unavailable"}
-OF_MANY_ROUTES = {"missing_auth", "insufficient_scope", "local_only", "csrf_refused"}
+OF_MANY_ROUTES = {"missing_auth", "insufficient_scope", "local_only", "csrf_refused", "service_unavailable"}
 OF_EVERY_SESSION_ROUTE = {
     "invalid_session_id",
     "session_not_found",

@@ -27,6 +27,7 @@ from interview_edge.settings import Settings
 
 RESERVED_MS = 3_600_000  # so long a mint that a crash cut off counts against the limit, and then not at all
 SETTLE_TIMEOUT = 5.0
+DEGRADED_MS = 300_000  # for so long a failure of the provider shows in /health
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +55,7 @@ class RealtimeService:
         self._upstream = upstream
         self._records = records
         self._now_ms = now_ms
+        self._failed_at = -DEGRADED_MS
 
     @property
     def models(self) -> Sequence[str]:
@@ -61,9 +63,11 @@ class RealtimeService:
         return self._terms.models
 
     @property
-    def ready(self) -> bool:
-        """Whether there is a provider."""
-        return self._upstream is not None
+    def status(self) -> str:
+        """`unset` without a provider; `degraded` for a while after it failed us, until it does its work."""
+        if self._upstream is None:
+            return "unset"
+        return "degraded" if self._now_ms() - self._failed_at < DEGRADED_MS else "ok"
 
     async def mint(self, principal: Principal, model: str | None, ttl: int | None = None) -> ClientSecret:
         """A token for one realtime session; `ttl` may shorten its life (seconds).
@@ -127,10 +131,13 @@ class RealtimeService:
             )
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, EdgeError):
+                self._failed_at = self._now_ms()
             with trio.move_on_after(SETTLE_TIMEOUT, shield=True):
                 await self._records.cancel(mint.reservation_id)
             raise
+        self._failed_at = -DEGRADED_MS
         with trio.fail_after(SETTLE_TIMEOUT, shield=True):
             await self._records.settle(mint.reservation_id)
 

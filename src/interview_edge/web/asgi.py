@@ -58,6 +58,7 @@ from interview_edge.web.refusals import answer_empty, known_error, refuse_http, 
 from interview_edge.web.request_ids import REQUEST_ID, request_id_of
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
+from interview_edge.web.services import ServiceHealth, check_service
 from interview_edge.web.session_resource import SessionResource
 from interview_edge.web.socket_admission import admit_by_first_frame, waits_for_first_frame
 from interview_edge.web.state_lane_resource import StateLaneResource
@@ -128,6 +129,7 @@ class EdgeAsgi:
             at_door = match
             route = match.route.path
             principal = await self._door.admit(scope, match)
+            check_service(match.route, self._context.parts.settings)
             if match.route in self.socket_routes:
                 _stream_key(match.values)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
@@ -196,6 +198,7 @@ class EdgeAsgi:
         if self._context.registry.draining:
             raise EdgeError(DRAINING)
         self._door.check_place(scope, match.route)
+        check_service(match.route, self._context.parts.settings)
         access = self._context.access
         if access.authenticator.guarded:
             held.enter_context(access.limits.socket_of_address(client_of(scope).network))
@@ -315,6 +318,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *RealtimeResource(context.realtime, context.parts.settings.realtime_root_alias).routes(),
         *UsageResource(context).routes(),
         *AuditResource(context).routes(),
+        *ServiceHealth(context).routes(),
         *documents.routes(),
     ]
     socket_routes = _socket_routes()

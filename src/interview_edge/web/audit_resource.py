@@ -40,6 +40,7 @@ class AuditResource:
                 method="GET",
                 path="/auth/audit",
                 view=self.show,
+                service="auth",
                 access=(Scope.ADMIN,),
                 audited=_action,
                 summary="Who did what, when, from where, with what outcome",

@@ -15,7 +15,7 @@ from quart import Response
 from interview_edge.web.asyncapi import make_asyncapi
 from interview_edge.web.messages import json_reply
 from interview_edge.web.refusals import COMMON_HEADERS
-from interview_edge.web.routes import Content, Route, Visitors
+from interview_edge.web.routes import NODE, Content, Route, Visitors
 
 _OBJECT = Content("application/json", {"type": "object"}, "The document.")
 _STYLE = """\
@@ -46,6 +46,7 @@ class Documents:
                 path="/openapi.json",
                 view=self.show_openapi,
                 access=Visitors.ANYBODY,
+                service=NODE,
                 summary="This API as OpenAPI 3.1",
                 answers={200: _OBJECT},
             ),
@@ -54,6 +55,7 @@ class Documents:
                 path="/asyncapi.json",
                 view=self.show_asyncapi,
                 access=Visitors.ANYBODY,
+                service=NODE,
                 summary="The audio socket as AsyncAPI 3",
                 answers={200: _OBJECT},
             ),
@@ -62,6 +64,7 @@ class Documents:
                 path="/docs",
                 view=self.show_page,
                 access=Visitors.ANYBODY,
+                service=NODE,
                 summary="This API as a page to read",
                 answers={200: Content("text/html", {"type": "string"}, "The page.")},
             ),
@@ -70,6 +73,7 @@ class Documents:
                 path="/docs/style.css",
                 view=self.show_style,
                 access=Visitors.ANYBODY,
+                service=NODE,
                 summary="The page's style",
                 answers={200: Content("text/css", {"type": "string"}, "The style sheet.")},
             ),

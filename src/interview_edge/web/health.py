@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,9 @@ class Level(enum.Enum):
     OK = "ok"
     WARN = "warn"
     ERROR = "error"
+
+
+_SERVICE_WORDS = {Level.WARN: "degraded", Level.ERROR: "error"}
 
 
 @attrs.frozen
@@ -142,20 +145,34 @@ def _judge_journal(figures: Figures, settings: Settings) -> Check:
     )
 
 
-def overall(checks: Mapping[str, Check]) -> str:
-    """`ok`, `degraded` where a check warns, `error` where one fails."""
+def judge_services(figures: Figures, settings: Settings, realtime: str) -> dict[str, str]:
+    """How each service stands: `ok`, `degraded`, `error`; `unset` without a provider; `off` where it doesn't
+    run here. `realtime` is what that service says of itself.
+    """
+    states = {
+        "ingest": overall(judge(figures, settings)),
+        "auth": "ok" if figures.catalog_ok else "error",
+        "realtime": realtime,
+    }
+    return {name: state if name in settings.services else "off" for name, state in states.items()}
+
+
+def overall(checks: Mapping[str, Check], services: Collection[str] = ()) -> str:
+    """`ok`, `degraded` where a check warns or a service is degraded, `error` where one of them fails."""
     worst = {check.status for check in checks.values()}
+    worst |= {level for level, word in _SERVICE_WORDS.items() if word in services}
     return "error" if Level.ERROR in worst else "degraded" if Level.WARN in worst else "ok"
 
 
-def show(figures: Figures, settings: Settings, version: str) -> dict[str, Any]:
+def show(figures: Figures, settings: Settings, version: str, services: Mapping[str, str]) -> dict[str, Any]:
     """The body of `/health`. URLs may hold secrets, so only their schemes are shown."""
     checks = judge(figures, settings)
     uploads, journal = figures.uploads, figures.journal
     return {
-        "status": overall(checks),
+        "status": overall(checks, services.values()),
         "app": APP,
         "version": version,
+        "services": dict(services),
         "backend": {
             "scheme": urlsplit(settings.storage_url).scheme,
             "layout": settings.layout.value,

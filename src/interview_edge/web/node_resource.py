@@ -18,7 +18,7 @@ from interview_edge.web.door import principal_of
 from interview_edge.web.messages import json_reply
 from interview_edge.web.metrics import CONTENT_TYPE, render
 from interview_edge.web.refusals import COMMON_HEADERS
-from interview_edge.web.routes import Content, Route, Visitors
+from interview_edge.web.routes import NODE, Content, Route, Visitors
 from interview_edge.web.schemas import ref
 
 _JSON = "application/json"
@@ -40,6 +40,7 @@ class NodeResource:
                 method="GET",
                 path="/health",
                 view=self.health,
+                service=NODE,
                 access=Visitors.ANYBODY,
                 summary="How the node is; with a key also figures and checks; 200 also where they fail",
                 answers={200: Content(_JSON, ref("Health"), "The node at this moment.")},
@@ -48,6 +49,7 @@ class NodeResource:
                 method="GET",
                 path="/livez",
                 view=self.live,
+                service=NODE,
                 access=Visitors.ANYBODY,
                 summary="Whether the process answers",
                 from_anywhere=True,
@@ -57,6 +59,7 @@ class NodeResource:
                 method="GET",
                 path="/readyz",
                 view=self.ready,
+                service=NODE,
                 access=Visitors.ANYBODY,
                 summary="Whether new sessions should come here",
                 from_anywhere=True,
@@ -67,6 +70,7 @@ class NodeResource:
                 method="GET",
                 path="/metrics",
                 view=self.show_metrics,
+                service=NODE,
                 access=Visitors.ANYBODY if public else (Scope.ADMIN,),
                 summary="Metrics for Prometheus",
                 answers={200: Content("text/plain", {"type": "string"}, "The text format.")},
@@ -74,8 +78,9 @@ class NodeResource:
         ]
 
     async def health(self) -> Response:
-        settings = self.context.parts.settings
-        shown = health.show(await health.measure(self.context), settings, self.context.version)
+        settings, figures = self.context.parts.settings, await health.measure(self.context)
+        services = health.judge_services(figures, settings, self.context.realtime.status)
+        shown = health.show(figures, settings, self.context.version, services)
         if principal_of(request.scope).via is Via.NOTHING and not settings.public_metrics:
             shown = {name: shown[name] for name in _FOR_ANYBODY}
         return json_reply(shown)

@@ -21,6 +21,7 @@ from interview_edge.errors import (
     LOCAL_ONLY,
     MISSING_AUTH,
     RATE_LIMITED,
+    SERVICE_UNAVAILABLE,
     SESSION_DELETED,
     SESSION_NOT_FOUND,
     STORAGE_UNAVAILABLE,
@@ -42,6 +43,8 @@ View = Callable[..., Awaitable[Response]]
 
 # The action of an audit row; or what names it, by the ASGI scope.
 Audited = str | Callable[[Mapping[str, Any]], str]
+
+NODE = "node"  # the service of routes that every node has
 
 # Any request can be answered these, whatever it asks for.
 ANSWERED_AT_THE_DOOR: tuple[ErrorKind, ...] = (
@@ -90,7 +93,8 @@ class Route:
     `answers` are the successes by status; `errors` every kind that it can answer besides `internal`. A body
     that the route doesn't ask for is read and ignored up to `max_body` bytes. `access` says who may use it:
     the door (door.py) holds it. Each use leaves an audit row with the action `audited`, where there is one
-    (audit_trail.py).
+    (audit_trail.py). `service` is the part of the node that it belongs to: where that isn't among
+    `settings.services`, the route answers 503; NODE is always there.
     """
 
     method: str
@@ -99,6 +103,7 @@ class Route:
     summary: str
     answers: Mapping[int, Content]
     access: Access
+    service: str = "ingest"
     errors: Sequence[ErrorKind] = ()
     parameters: Sequence[Parameter] = ()
     body: Content | None = None
@@ -118,4 +123,5 @@ class Route:
         owned = (SESSION_NOT_FOUND,) if "<segment:session_id>" in self.path else ()
         local = () if self.from_anywhere else (LOCAL_ONLY,)
         changing = () if self.method in ("GET", "HEAD", "OPTIONS") else (CSRF_REFUSED,)
-        return (*ANSWERED_AT_THE_DOOR, *asking, *scoped, *owned, *local, *changing)
+        parted = () if self.service == NODE else (SERVICE_UNAVAILABLE,)
+        return (*ANSWERED_AT_THE_DOOR, *asking, *scoped, *owned, *local, *changing, *parted)

@@ -152,6 +152,7 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "Deleted": record({"session_id": TEXT, "deleted": BOOLEAN}),
     "Status": record({"status": TEXT}, {"check": TEXT}),
+    "ServiceHealth": record({"service": TEXT, "status": TEXT, "timestamp": TIME}),
     "Check": record({"status": {"enum": ["ok", "warn", "error"]}}, {"value": {}, "detail": TEXT}),
     "Health": record(
         {
@@ -167,6 +168,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "memory": ANYTHING,
             "uploads": ANYTHING,
             "checks": by_name(ref("Check")),
+            "services": by_name({"enum": ["ok", "degraded", "error", "unset", "off"]}),
         },
     ),
 }

@@ -59,6 +59,7 @@ class UsageResource:
                 method="GET",
                 path="/v1/usage",
                 view=self.show,
+                service="auth",
                 access=Visitors.SIGNED_IN,
                 summary="What was used, by day and key, and what is left of today's quotas",
                 answers={200: Content("application/json", ref("Usage"), "Days without usage are left out.")},

@@ -67,6 +67,9 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", "/asyncapi.json"): anybody(),
     ("GET", "/docs"): anybody(),
     ("GET", "/docs/style.css"): anybody(),
+    ("GET", "/v1/ingest/health"): anybody(),
+    ("GET", "/v1/auth/health"): anybody(),
+    ("GET", "/v1/realtime/health"): anybody(),
     ("POST", "/auth/login"): anybody(400),  # without a body
     ("GET", "/metrics"): scoped("admin"),
     ("GET", "/v1/sessions"): scoped("sessions"),

@@ -102,7 +102,7 @@ def test_urls_are_not_shown() -> None:
     settings = Settings(
         storage="s3://key:hunter2@bucket?endpoint=http://x", catalog="postgresql://u:hunter2@db/x"
     )
-    assert "hunter2" not in str(show(SOUND, settings, "1"))
+    assert "hunter2" not in str(show(SOUND, settings, "1", {}))
 
 
 def test_the_budget_is_the_setting_or_four_fifths_of_what_there_is(tmp_path: Path) -> None:
