@@ -16,6 +16,7 @@ import trio
 
 from interview_edge.cli.settings_sources import TomlSource, load_settings
 from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.web.access_schemas import ACCESS_SCHEMAS
 from interview_edge.web.asyncapi import SERVER_FRAMES
 from interview_edge.web.state_lane_resource import parse_resolve
 from interview_edge.wire import chunk_dialect
@@ -101,10 +102,16 @@ def test_json_examples_are_frames(document: str) -> None:
             assert is_client_frame(line) or is_server_frame(line), line
 
 
-def test_json_examples_of_the_http_reference_are_resolves() -> None:
-    (text,) = blocks(ROOT / "docs/reference/http.md", "json")
-    for line in text.splitlines():
+def test_json_examples_of_the_http_reference_are_resolves_and_usage() -> None:
+    resolves, usage = blocks(ROOT / "docs/reference/http.md", "json")
+    for line in resolves.splitlines():
         parse_resolve(line.encode())
+    shown, schema = json.loads(usage), ACCESS_SCHEMAS["Usage"]
+    assert list(shown) == schema["required"]
+    for name in ("totals", "days", "quotas"):
+        part = schema["properties"][name]
+        for row in shown[name] if "items" in part else [shown[name]]:
+            assert list(row) == part.get("items", part)["required"]
 
 
 def fields_of_server_frame(type_: str) -> set[str]:

@@ -101,7 +101,7 @@ async def test_without_a_credential_it_finds_nothing(tmp_path: Path) -> None:
     spare = await make_key(tmp_path, "ingest")
     async with serving(tmp_path, SETTINGS) as server:
         run = await run_schemathesis(
-            server.url, tmp_path, "--phases", "coverage", "--max-examples", "3", spare_key=spare
+            server.url, tmp_path, "--phases", "fuzzing", "--max-examples", "3", spare_key=spare
         )
         assert found_nothing(run)
         async with httpx.AsyncClient() as client:
