@@ -60,7 +60,7 @@ async def opened(program: Program, folder: Path, **changes: Any) -> AsyncIterato
             )
             nodes.append(await stack.enter_async_context(open_server(settings)))
         key = await give_key(nodes[0].edge, "ingest", "sessions")
-        await nodes[1].edge.ring.load()
+        await nodes[1].edge.access.ring.load()
         addresses = [node.url.removeprefix("http://") for node in nodes]
         yield House(await stack.enter_async_context(entrance(program, addresses, folder)), nodes, key)
 
