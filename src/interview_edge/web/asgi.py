@@ -55,6 +55,7 @@ from interview_edge.web.paths import join_path, split_path
 from interview_edge.web.peers import Peer, accept
 from interview_edge.web.realtime_resource import RealtimeResource
 from interview_edge.web.refusals import answer_empty, known_error, refuse_http, refuse_websocket
+from interview_edge.web.refused_body import dispose_of_body
 from interview_edge.web.request_ids import REQUEST_ID, request_id_of
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
@@ -119,6 +120,7 @@ class EdgeAsgi:
         began = trio.current_time()
         route = UNMATCHED
         at_door: Match | None = None  # what is asked for, until it is let in
+        body_unread = True
         try:
             self._count_request(scope)
             if self._cors.is_preflight(scope) and await self._answer_preflight(scope, answer):
@@ -134,7 +136,7 @@ class EdgeAsgi:
                 _stream_key(match.values)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
             deed = await self._trail.deed(scope, match, principal)
-            at_door = None
+            at_door, body_unread = None, False
             rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
             with _naming_session(match):
                 async with self._trail.answering(scope, deed, answer.send) as send_audited:
@@ -144,7 +146,8 @@ class EdgeAsgi:
             if answer.status is not None:
                 raise  # an answer has begun: the server cuts it short
             refusal = await self._trail.refused(scope, at_door, self._refusal(error))
-            await refuse_http(refusal, scope, answer.send)
+            more = await dispose_of_body(scope, receive) if body_unread else None
+            await refuse_http(refusal, scope, answer.send, more)
         finally:
             seconds = trio.current_time() - began
             self._traffic.count(route, scope["method"], answer.status or CLIENT_GONE, seconds)

@@ -147,9 +147,11 @@ async def answer_empty(headers: dict[str, str], send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def refuse_http(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
-    """Answer an HTTP request with the error, over plain ASGI."""
-    await _respond("http.response", error, scope, send)
+async def refuse_http(
+    error: EdgeError, scope: Mapping[str, Any], send: Send, more: Mapping[str, str] | None = None
+) -> None:
+    """Answer an HTTP request with the error, over plain ASGI; `more` are headers beside the error's own."""
+    await _respond("http.response", error, scope, send, more)
 
 
 async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
@@ -162,9 +164,15 @@ async def refuse_websocket(error: EdgeError, scope: Mapping[str, Any], send: Sen
         await send({"type": "websocket.close", "code": error.kind.close or 1008, "reason": error.kind.code})
 
 
-async def _respond(kind: str, error: EdgeError, scope: Mapping[str, Any], send: Send) -> None:
+async def _respond(
+    kind: str,
+    error: EdgeError,
+    scope: Mapping[str, Any],
+    send: Send,
+    more: Mapping[str, str] | None = None,
+) -> None:
     body = error_body(error, _family_of_scope(scope))
-    shown = error_headers(error) | {"content-length": str(len(body))}
+    shown = error_headers(error) | {"content-length": str(len(body))} | dict(more or {})
     await send({"type": f"{kind}.start", "status": error.kind.status, "headers": encode_headers(shown)})
     await send({"type": f"{kind}.body", "body": body, "more_body": False})
 

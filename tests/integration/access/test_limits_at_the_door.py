@@ -15,6 +15,7 @@ from asgi_calls import Answer, call, refused_upgrade
 from interview_edge import Settings
 from interview_edge.access import keyring
 from interview_edge.app import Server, open_server
+from interview_edge.core.models import Caller
 from nodes import PATIENCE, OpenNode
 
 STATE = "/v1/sessions/interview/state"
@@ -28,13 +29,15 @@ def shown(answer: Answer) -> tuple[str | None, ...]:
 
 async def test_every_answer_to_a_key_says_what_is_left(open_node: OpenNode) -> None:
     async with open_node(key_rate=SLOW, key_burst=9, ip_rate=SLOW, ip_burst=100) as edge:
-        key = await give_key(edge, "sessions")
+        key = await give_key(edge, "ingest")
         right = await call(edge.asgi_app, "GET", STATE, headers=bearer(key))
-        wrong_scope = await call(edge.asgi_app, "GET", "/metrics", headers=bearer(key))
+        wrong_scope = await call(edge.asgi_app, "GET", "/v1/sessions", headers=bearer(key))
         invalid = await call(edge.asgi_app, "GET", "/v1/sessions/%/state", headers=bearer(key))
-        refused = await refused_upgrade(edge.asgi_app, SOCKET, headers=bearer(key))
+        async with edge.registry.use("his", Caller("bob")):
+            pass
+        refused = await refused_upgrade(edge.asgi_app, "/v1/audio/ws/his", headers=bearer(key))
     assert isinstance(refused, Answer)
-    assert [right.status, wrong_scope.status, invalid.status, refused.status] == [200, 403, 400, 403]
+    assert [right.status, wrong_scope.status, invalid.status, refused.status] == [200, 403, 400, 404]
     assert [shown(right), shown(wrong_scope), shown(refused)] == [("9", "8"), ("9", "7"), ("9", "6")]
     assert int(right.headers["ratelimit-reset"]) == 1000
     # Nothing of it was read far enough to look at the key.
