@@ -44,7 +44,7 @@ async def open_access(
         grants = Grants(records, key_stands=ring.is_valid, now_ms=now_ms)
         tokens = await _open_tokens(stack, settings)
         limits = Limits(settings, now=trio.current_time, find_key=ring.get)
-        quotas = Quotas(records, ring, default_quotas(settings), now_ms)
+        quotas = Quotas(records, ring, default_quotas(settings), now_ms, settings.storage_timeout)
         authenticator = Authenticator(ring, grants, tokens)
         yield Access(records, ring, grants, authenticator, limits, quotas)
 

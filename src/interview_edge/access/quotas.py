@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import attrs
+import trio
 
 from interview_edge.access.keyring import KeyRing
 from interview_edge.access.principal import Principal
 from interview_edge.catalog.access import AccessRecords, UsageKind
 from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.core.times import next_utc_day_ms, utc_day
-from interview_edge.errors import QUOTA_EXCEEDED, EdgeError
+from interview_edge.errors import CATALOG_UNAVAILABLE, QUOTA_EXCEEDED, EdgeError
 from interview_edge.settings import Settings
 
 RECORDING = (UsageKind.AUDIO_SAMPLES, UsageKind.STORED_BYTES, UsageKind.CHUNKS)  # what a recording uses
@@ -59,11 +60,13 @@ class Quotas:
         ring: KeyRing,
         defaults: Mapping[UsageKind, int],
         now_ms: Callable[[], int],
+        timeout: float,
     ) -> None:
         self._records = records
         self._ring = ring
         self._defaults = defaults
         self._now_ms = now_ms
+        self._timeout = timeout
         ring.on_change(self._look)
         self._look()
 
@@ -81,15 +84,19 @@ class Quotas:
         """Whether audio may be added to the session: a question to whom it will count for, which is the key
         that opened the session first. So a second key of the same user is no way around the first one's.
 
-        Raises EdgeError(quota_exceeded), to be tried again after midnight UTC; CatalogUnavailable, only
-        where somebody has a quota.
+        Raises EdgeError(quota_exceeded), to be tried again after midnight UTC; and where somebody has a
+        quota, CatalogUnavailable, or after the timeout EdgeError(catalog_unavailable).
         """
         if not self._any:
             return  # without a look at the catalog: a reconnect needs none while it is away
         now = self._now_ms()
-        payer = await self._records.usage_of_payer(
-            session_id, utc_day(now), owner=principal.user, key_id=principal.key_id or ""
-        )
+        payer = None
+        with trio.move_on_after(self._timeout):
+            payer = await self._records.usage_of_payer(
+                session_id, utc_day(now), owner=principal.user, key_id=principal.key_id or ""
+            )
+        if payer is None:
+            raise EdgeError(CATALOG_UNAVAILABLE)
         for use in self.uses(payer.key_id, payer.amounts):
             if use.what in RECORDING and use.is_used_up:
                 raise _exceeded(use, now)

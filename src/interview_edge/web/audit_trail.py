@@ -60,7 +60,7 @@ class AuditTrail:
 
     async def deed(self, scope: Mapping[str, Any], match: Match, principal: Principal) -> Deed | None:
         """What the request does that leaves a row: what its route names, and an admin's use of a session of
-        somebody else. Raises CatalogUnavailable.
+        somebody else. Raises CatalogUnavailable, and after `storage_timeout` EdgeError(catalog_unavailable).
         """
         session_id = match.values.get("session_id")
         owner = None
@@ -76,7 +76,11 @@ class AuditTrail:
 
     async def _owner_of(self, session_id: str) -> str | None:
         live = self._context.registry.live(session_id)
-        return live.owner if live else await self._context.parts.catalog.owner_of(session_id)
+        if live:
+            return live.owner
+        with trio.move_on_after(self._context.parts.settings.storage_timeout):
+            return await self._context.parts.catalog.owner_of(session_id)
+        raise EdgeError(CATALOG_UNAVAILABLE)
 
     @asynccontextmanager
     async def answering(self, scope: Mapping[str, Any], deed: Deed | None, send: Send) -> AsyncIterator[Send]:

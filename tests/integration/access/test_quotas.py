@@ -16,7 +16,7 @@ from interview_edge.core.models import Caller
 from interview_edge.core.times import next_utc_day_ms
 from interview_edge.errors import EdgeError
 from interview_edge.settings import Settings
-from nodes import OpenNode, second
+from nodes import Gate, OpenNode, second
 from recordings import caller_of, record
 
 SECOND = 16_000  # samples
@@ -126,3 +126,13 @@ async def test_without_quotas_the_catalog_is_not_asked(open_node: OpenNode) -> N
         key = await give_key(edge, "ingest")
         await edge.parts.catalog.aclose()
         assert await is_let_in(edge, "one", key)
+
+
+async def test_a_catalog_that_hangs_keeps_nobody_waiting(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(quota_audio_seconds=2, storage_timeout=0.05) as edge:
+        Gate(edge.access.records, "usage_of_payer", monkeypatch)
+        answer = await refused_upgrade(edge.asgi_app, "/v1/audio/ws/one")
+    assert isinstance(answer, Answer)
+    assert (answer.status, answer.json()["code"]) == (503, "catalog_unavailable")
