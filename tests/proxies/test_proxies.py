@@ -22,7 +22,7 @@ from interview_edge import Settings
 from interview_edge.app import Server, open_server
 from interview_edge.core.pcm import CHUNK_BYTES
 from nodes import second
-from proxies.entrance import PATIENCE, PROGRAMS, Entrance, Program, entrance
+from proxies.entrance import HOST, PATIENCE, PROGRAMS, Entrance, Program, entrance
 
 IDS = ("one", "two", "a/b", "%2F", "a%b", "采访 1", "..", "x?y#z", *(f"interview-{n}" for n in range(8)))
 BURSTS = (1001, 1002)  # by RateLimit-Limit a test sees which node answered
@@ -167,6 +167,34 @@ async def test_the_server_s_own_checks_work_through_it(house: House) -> None:
         ready = await http.get("/readyz", headers={"authorization": ""})
     assert (refused.status_code, refused.json()["code"]) == (401, "invalid_key")
     assert ready.status_code == 200
+
+
+async def test_a_page_behind_it_logs_in_and_out(house: House) -> None:
+    """`Host` and the scheme come through: the cookie is for TLS alone, and a page's own origin is known."""
+    origin = {"origin": f"https://{HOST}:{house.entrance.port}"}
+    async with house.entrance.http("") as page:
+        del page.headers["authorization"]
+        login = await page.post("/auth/login", json={"key": house.key}, headers=origin)
+        assert "; Secure" in login.headers["set-cookie"]
+        proof = {"x-csrf-token": login.json()["csrf_token"]}
+        foreign = await page.post(
+            path("one", "/finalize"), headers=proof | {"origin": "https://evil.example"}
+        )
+        own = await page.post(path("one", "/finalize"), headers=proof | origin)
+    assert (foreign.status_code, foreign.json()["code"]) == (403, "csrf_refused")
+    assert own.status_code == 200
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+async def test_without_a_key_nobody_is_served_through_it(program: Program, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        settings = Settings(port=0, data_dir=tmp_path / "node", trusted_proxies=("127.0.0.1",))
+        node = await stack.enter_async_context(open_server(settings))
+        address = node.url.removeprefix("http://")
+        found = await stack.enter_async_context(entrance(program, [address] * 2, tmp_path))
+        http = await stack.enter_async_context(found.http("none", "127.0.0.1"))
+        answer = await http.get(path("interview"))
+    assert (answer.status_code, answer.json()["code"]) == (403, "local_only")
 
 
 async def test_a_node_that_drains_gets_no_more_sockets(house: House) -> None:

@@ -22,6 +22,7 @@ from interview_edge.errors import (
     INVALID_BODY,
     INVALID_KEY,
     KEY_NOT_FOUND,
+    RATE_LIMITED,
     EdgeError,
 )
 from interview_edge.web.audit import about_request
@@ -136,11 +137,13 @@ class AuthResource:
             raise invalid_field("key", "is required and must be a string")
         access = self.context.access
         try:
-            if parse_key(key) is None:  # a page logs in with a key, not with a JWT of somebody else
-                raise EdgeError(INVALID_KEY)
-            principal = await access.authenticator.recognise(Bearer(key))
+            with access.limits.attempt(client_of(request.scope).network, Bearer(key)):
+                if parse_key(key) is None:  # a page logs in with a key, not with a JWT of somebody else
+                    raise EdgeError(INVALID_KEY)
+                principal = await access.authenticator.recognise(Bearer(key))
         except EdgeError as error:
-            await access.records.append_audit(self._entry("login", None, error.kind.code))
+            if error.kind is not RATE_LIMITED:  # a row for each would undo the limit
+                await access.records.append_audit(self._entry("login", None, error.kind.code))
             raise
         seconds = self.context.parts.settings.login_hours * 3600
         given = await access.grants.give(GrantKind.LOGIN, principal, seconds)

@@ -117,17 +117,32 @@ async def test_wrong_secrets_beyond_the_first_few_are_not_hashed(
     assert elsewhere.status == 200
 
 
+async def test_wrong_logins_are_wrong_keys(open_node: OpenNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_node(max_failed_auth=3) as edge:
+        key, other = [await give_key(edge, "ingest") for _ in range(2)]
+        digests = Digests(monkeypatch)
+        wrong = {"key": key[:-10] + "x" * 10}
+        answers = [await call(edge.asgi_app, "POST", "/auth/login", body=wrong) for _ in range(9)]
+        assert digests.made == 3
+        right = await call(edge.asgi_app, "POST", "/auth/login", body={"key": other})
+        logins = await edge.parts.catalog.access.audit(limit=99, action="login")
+    assert [answer.status for answer in answers] == [401] * 3 + [429] * 6
+    assert answers[-1].headers["retry-after"] == "20"
+    assert right.status == 200
+    # What the limit turns away leaves no row, or it would be the rows that pile up.
+    assert [entry.outcome for _, entry in logins] == ["invalid_key"] * 3 + ["done"]
+
+
 # -- sockets
 
 
 @asynccontextmanager
-async def upgraded(server: Server, key: str) -> AsyncIterator[WebSocketConnection]:
+async def upgraded(server: Server, key: str, **more: str) -> AsyncIterator[WebSocketConnection]:
     host, _, port = server.url.removeprefix("http://").rpartition(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream, trio.open_nursery() as nursery:
         with trio.fail_after(PATIENCE):
-            socket = await wrap_client_stream(
-                nursery, stream, host, SOCKET, extra_headers=[("authorization", f"Bearer {key}")]
-            )
+            headers = [("authorization", f"Bearer {key}"), *more.items()]
+            socket = await wrap_client_stream(nursery, stream, host, SOCKET, extra_headers=headers)
         yield socket
         await socket.aclose()
 
@@ -137,6 +152,16 @@ async def served(tmp_path: Any, **changes: Any) -> AsyncIterator[Server]:
     settings = Settings(port=0, data_dir=tmp_path / "data", journal_min_free_bytes=0, **changes)
     async with open_server(settings) as server:
         yield server
+
+
+async def test_no_list_of_origins_keeps_out_who_shows_a_key(tmp_path: Any) -> None:
+    """Clients that are no browsers send no Origin; pages of anywhere may have a key of their own."""
+    async with served(tmp_path, cors_origins=("https://console.example.com",)) as server:
+        key = await give_key(server.edge, "ingest")
+        for more in ({}, {"origin": "https://console.example.com"}, {"origin": "https://elsewhere.example"}):
+            async with upgraded(server, key, **more) as socket:
+                await socket.send_message('{"type":"hello"}')
+                assert '"ready"' in await socket.get_message()
 
 
 @pytest.mark.parametrize("setting", ["max_sockets_per_key", "max_sockets_per_ip"])
