@@ -142,8 +142,7 @@ class AuthResource:
                     raise EdgeError(INVALID_KEY)
                 principal = await access.authenticator.recognise(Bearer(key))
         except EdgeError as error:
-            if error.kind is not RATE_LIMITED:  # a row for each would undo the limit
-                await access.records.append_audit(self._entry("login", None, error.kind.code))
+            await self._note_refused_login(error)
             raise
         seconds = self.context.parts.settings.login_hours * 3600
         given = await access.grants.give(GrantKind.LOGIN, principal, seconds)
@@ -163,6 +162,10 @@ class AuthResource:
             secure=client_of(request.scope).secure,
         )
         return reply
+
+    async def _note_refused_login(self, refusal: EdgeError) -> None:
+        if refusal.kind is not RATE_LIMITED:  # a row for each would undo the limit
+            await self.context.access.records.append_audit(self._entry("login", None, refusal.kind.code))
 
     async def logout(self) -> Response:
         credential = find_credential(request.scope["headers"])
