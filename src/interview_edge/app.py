@@ -44,6 +44,7 @@ from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.inference import SpeakerInference, open_http_inference
+from interview_edge.tracing import Tracing, open_tracing
 from interview_edge.web.asgi import build_asgi_app
 from interview_edge.web.client_address import counted_peer
 from interview_edge.web.context import OpenSockets, WebContext
@@ -95,24 +96,27 @@ async def open_edge(
     *,
     backend: StorageBackend | None = None,
     inference: SpeakerInference | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Edge]:
     """A node inside your own trio program: opened, replayed, and closed in order at the end of the block.
 
-    `backend` and `inference` take the place of what the settings name; a backend passed in stays yours to
-    close. Leaving the block, also by cancellation, closes the sessions within `drain_timeout` and leaves what
-    isn't uploaded in the journal, for the next start. Raises SettingsError, JournalDamaged, BackendError,
-    CatalogUnavailable.
+    `backend` and `inference` take the place of what the settings name, `tracing` of what the OTEL_* variables
+    do; a backend passed in stays yours to close. Leaving the block, also by cancellation, closes the sessions
+    within `drain_timeout` and leaves what isn't uploaded in the journal, for the next start. Raises
+    SettingsError, JournalDamaged, BackendError, CatalogUnavailable.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(_bare_errors())
         stack.enter_context(_sole_owner(settings.data_dir))
+        if tracing is None:
+            tracing = await stack.enter_async_context(open_tracing(version("interview-edge")))
         journal = await stack.enter_async_context(_open_journal(settings))
         catalog = await stack.enter_async_context(open_catalog(settings.catalog_url))
         if backend is None:
             backend = await stack.enter_async_context(open_backend(settings.storage_url))
         if inference is None and settings.inference_base_url is not None:
             inference = await stack.enter_async_context(
-                _open_inference(settings, settings.inference_base_url)
+                _open_inference(settings, settings.inference_base_url, tracing)
             )
         archive = Archive(
             journal,
@@ -141,9 +145,9 @@ async def open_edge(
         )
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
-        realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms))
+        realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms, tracing))
         app = build_asgi_app(
-            WebContext(parts, registry, sockets, access, realtime, version("interview-edge"))
+            WebContext(parts, registry, sockets, access, realtime, version("interview-edge"), tracing)
         )
         edge = Edge(settings, parts, registry, sockets, access, app)
         async with _tasks(edge):
@@ -161,12 +165,15 @@ def _open_journal(settings: Settings) -> AbstractAsyncContextManager[Journal]:
     )
 
 
-def _open_inference(settings: Settings, base_url: str) -> AbstractAsyncContextManager[SpeakerInference]:
+def _open_inference(
+    settings: Settings, base_url: str, tracing: Tracing
+) -> AbstractAsyncContextManager[SpeakerInference]:
     return open_http_inference(
         base_url,
         settings.inference_resolve_path,
         api_key=settings.inference_api_key,
         timeout=settings.inference_timeout_ms / 1000,
+        tracing=tracing,
     )
 
 

@@ -25,6 +25,7 @@ from interview_edge.errors import (
     PROVIDER_TIMEOUT,
     EdgeError,
 )
+from interview_edge.tracing import Tracing
 
 log = structlog.get_logger(__name__)
 
@@ -67,12 +68,19 @@ class OpenAiUpstream:
     """
 
     def __init__(
-        self, client: httpx.AsyncClient, base_url: str, *, identifier_key: str, timeout: float
+        self,
+        client: httpx.AsyncClient,
+        base_url: str,
+        *,
+        identifier_key: str,
+        timeout: float,
+        tracing: Tracing,
     ) -> None:
         self._client = client
         self._base = base_url.rstrip("/").removesuffix("/v1") + "/v1"
         self._identifier_key = identifier_key.encode()
         self._timeout = timeout
+        self._tracing = tracing
 
     async def create_client_secret(self, request: Mapping[str, Any], user: str) -> ClientSecret:
         """`POST /v1/realtime/client_secrets`."""
@@ -111,7 +119,7 @@ class OpenAiUpstream:
         return answer
 
     async def _post(self, path: str, user: str, content: Mapping[str, Any]) -> tuple[int, Answer]:
-        headers = {"openai-safety-identifier": self.safety_identifier(user)}
+        headers = {"openai-safety-identifier": self.safety_identifier(user), **self._tracing.outgoing()}
         async with self._client.stream("POST", self._base + path, headers=headers, **content) as response:
             body = bytearray()
             # Read to its end, within the deadline: httpx leaves a generator behind where reading stops early.
@@ -151,7 +159,7 @@ class UpstreamAccess:
 
 
 @asynccontextmanager
-async def open_openai_upstream(access: UpstreamAccess) -> AsyncIterator[OpenAiUpstream]:
+async def open_openai_upstream(access: UpstreamAccess, tracing: Tracing) -> AsyncIterator[OpenAiUpstream]:
     """The upstream, with connections of its own."""
     limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=4)
     async with httpx.AsyncClient(
@@ -162,5 +170,9 @@ async def open_openai_upstream(access: UpstreamAccess) -> AsyncIterator[OpenAiUp
         trust_env=False,
     ) as client:
         yield OpenAiUpstream(
-            client, access.base_url, identifier_key=access.identifier_key, timeout=access.timeout
+            client,
+            access.base_url,
+            identifier_key=access.identifier_key,
+            timeout=access.timeout,
+            tracing=tracing,
         )

@@ -5,6 +5,7 @@ its own terms (contract gateway.md, Realtime token).
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from interview_edge.services.openai_upstream import (
     open_openai_upstream,
 )
 from interview_edge.settings import Settings
+from interview_edge.tracing import Tracing
 
 RESERVED_MS = 3_600_000  # so long a mint that a crash cut off counts against the limit, and then not at all
 SETTLE_TIMEOUT = 5.0
@@ -56,6 +58,7 @@ class RealtimeService:
         self._records = records
         self._now_ms = now_ms
         self._failed_at = -DEGRADED_MS
+        self.outcomes: Counter[str] = Counter()  # of exchanges with the provider: `ok`, or the error's code
 
     @property
     def models(self) -> Sequence[str]:
@@ -134,17 +137,19 @@ class RealtimeService:
         except BaseException as error:
             if isinstance(error, EdgeError):
                 self._failed_at = self._now_ms()
+                self.outcomes[error.kind.code] += 1
             with trio.move_on_after(SETTLE_TIMEOUT, shield=True):
                 await self._records.cancel(mint.reservation_id)
             raise
         self._failed_at = -DEGRADED_MS
+        self.outcomes["ok"] += 1
         with trio.fail_after(SETTLE_TIMEOUT, shield=True):
             await self._records.settle(mint.reservation_id)
 
 
 @asynccontextmanager
 async def open_realtime(
-    settings: Settings, records: AccessRecords, now_ms: Callable[[], int]
+    settings: Settings, records: AccessRecords, now_ms: Callable[[], int], tracing: Tracing
 ) -> AsyncIterator[RealtimeService]:
     """The service, with its upstream where a key is set."""
     terms = RealtimeTerms(
@@ -163,5 +168,5 @@ async def open_realtime(
                 identifier_key=settings.safety_identifier_key or settings.openai_api_key,
                 timeout=settings.realtime_timeout,
             )
-            upstream = await stack.enter_async_context(open_openai_upstream(access))
+            upstream = await stack.enter_async_context(open_openai_upstream(access, tracing))
         yield RealtimeService(terms, upstream, records, now_ms)

@@ -17,6 +17,7 @@ from interview_edge.errors import (
     INFERENCE_TIMEOUT,
     EdgeError,
 )
+from interview_edge.tracing import NoTracing, Tracing
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 MAX_SHOWN_BYTES = 2_000  # of a failed answer's body, in our error
@@ -37,8 +38,11 @@ class SpeakerInference(Protocol):
 class HttpSpeakerInference:
     """The inference API over HTTP. `timeout` (seconds) bounds the whole exchange, reading the body too."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, *, timeout: float) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, url: str, *, timeout: float, tracing: Tracing | None = None
+    ) -> None:
         self._client = client
+        self._tracing = tracing or NoTracing()
         self._url = url
         self._timeout = timeout
 
@@ -64,7 +68,9 @@ class HttpSpeakerInference:
         return answer
 
     async def _exchange(self, request: Mapping[str, Any]) -> tuple[int, bytes]:
-        async with self._client.stream("POST", self._url, json=request) as response:
+        async with self._client.stream(
+            "POST", self._url, json=request, headers=self._tracing.outgoing()
+        ) as response:
             body = bytearray()
             async for part in response.aiter_bytes():
                 body += part
@@ -77,10 +83,10 @@ class HttpSpeakerInference:
 
 @asynccontextmanager
 async def open_http_inference(
-    base_url: str, path: str, *, api_key: str | None, timeout: float
+    base_url: str, path: str, *, api_key: str | None, timeout: float, tracing: Tracing | None = None
 ) -> AsyncIterator[HttpSpeakerInference]:
     """The provider with its connection pool. `api_key` goes out as `x-api-key` and nowhere else."""
     headers = {"x-api-key": api_key} if api_key else {}
     # trust_env off: a proxy variable of the machine must not send interviews elsewhere.
     async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as client:
-        yield HttpSpeakerInference(client, base_url.rstrip("/") + path, timeout=timeout)
+        yield HttpSpeakerInference(client, base_url.rstrip("/") + path, timeout=timeout, tracing=tracing)

@@ -38,11 +38,10 @@ class AnswerHeaders:
         if message["type"] in _STARTS:
             self.status = message["status"]
             message = {**message, "headers": self._completed(message.get("headers", ()))}
-        elif message["type"] == "websocket.accept" and self._allowance is not None:
-            message = {
-                **message,
-                "headers": [*message.get("headers", ()), *encode_headers(self._allowance.headers)],
-            }
+        elif message["type"] == "websocket.accept":
+            self.status = 101
+            left = () if self._allowance is None else encode_headers(self._allowance.headers)
+            message = {**message, "headers": [*message.get("headers", ()), *left]}
         await self._send(message)
 
     def _completed(self, headers: Any) -> list[tuple[bytes, bytes]]:

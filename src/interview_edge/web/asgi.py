@@ -8,10 +8,10 @@ its place.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
-from typing import Any, cast
+from typing import Any
 
 import structlog
 import trio
@@ -57,6 +57,7 @@ from interview_edge.web.realtime_resource import RealtimeResource
 from interview_edge.web.refusals import answer_empty, known_error, refuse_http, refuse_websocket
 from interview_edge.web.refused_body import dispose_of_body
 from interview_edge.web.request_ids import REQUEST_ID, request_id_of
+from interview_edge.web.request_names import SPAN, naming, note_status
 from interview_edge.web.route_table import Match, RouteTable
 from interview_edge.web.routes import Content, Route
 from interview_edge.web.services import ServiceHealth, check_service
@@ -97,8 +98,15 @@ class EdgeAsgi:
         elif scope["type"] in ("http", "websocket"):
             prepared, answer = self._prepare(scope, send)
             serve = self._serve_http if scope["type"] == "http" else self._serve_websocket
-            with structlog.contextvars.bound_contextvars(request_id=prepared[REQUEST_ID]):
-                await serve(prepared, receive, answer)
+            with (
+                structlog.contextvars.bound_contextvars(request_id=prepared[REQUEST_ID]),
+                self._context.tracing.span(scope["type"], scope["headers"]) as span,
+            ):
+                span.note({"interview_edge.request_id": prepared[REQUEST_ID]})
+                try:
+                    await serve(prepared | {SPAN: span}, receive, answer)
+                finally:
+                    note_status(span, answer.status)
         else:
             raise ValueError(f"an ASGI scope of type {scope['type']!r} is not served")
 
@@ -138,7 +146,7 @@ class EdgeAsgi:
             deed = await self._trail.deed(scope, match, principal)
             at_door, body_unread = None, False
             rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
-            with _naming_session(match):
+            with naming(scope[SPAN], match, scope["method"]):
                 async with self._trail.answering(scope, deed, answer.send) as send_audited:
                     known = {PRINCIPAL: principal, ROUTE: match.route}
                     await self._http(rewritten | known, receive, send_audited)
@@ -205,7 +213,7 @@ class EdgeAsgi:
         access = self._context.access
         if access.authenticator.guarded:
             held.enter_context(access.limits.socket_of_address(client_of(scope).network))
-        held.enter_context(_naming_session(match))
+        held.enter_context(naming(scope[SPAN], match, "GET"))
         return match
 
     async def _admit_socket(
@@ -242,12 +250,6 @@ def _path(scope: Any) -> str:
     if not segments or (segments[0] == "" and len(segments) > 1):
         raise EdgeError(ROUTE_NOT_FOUND)
     return join_path(segments)
-
-
-def _naming_session(match: Match) -> AbstractContextManager[None]:
-    """The session on every log line of the block."""
-    named = {name: match.values[name] for name in ("session_id", "stream") if name in match.values}
-    return cast("AbstractContextManager[None]", structlog.contextvars.bound_contextvars(**named))
 
 
 _UPGRADE = {"upgrade": "websocket", "connection": "Upgrade"}

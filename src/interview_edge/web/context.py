@@ -13,6 +13,7 @@ from interview_edge.access.principal import Principal
 from interview_edge.services.realtime import RealtimeService
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
+from interview_edge.tracing import NoTracing, Tracing
 from interview_edge.web.audio_socket import AudioSocket
 
 
@@ -93,3 +94,4 @@ class WebContext:
     access: Access
     realtime: RealtimeService
     version: str
+    tracing: Tracing = attrs.field(factory=NoTracing)

@@ -63,6 +63,12 @@ class NodeCollector(Collector):
         for code, many in self._traffic.refusals.items():
             refused.add_metric([code], many)
         yield refused
+        calls = CounterMetricFamily(
+            f"{PREFIX}_provider_calls", "Exchanges with the realtime provider", labels=["outcome"]
+        )
+        for outcome, many in self._context.realtime.outcomes.items():
+            calls.add_metric([outcome], many)
+        yield calls
 
     def _held(self) -> Metric:
         """Chunks of the sessions open now: a gauge, since a session takes its counts with it when it
