@@ -19,6 +19,7 @@ from interview_edge.errors import ERRORS
 from interview_edge.sessions.listening import speech_event
 from interview_edge.web import health
 from interview_edge.web.asyncapi import CLIENT_FRAMES, SERVER_FRAMES
+from interview_edge.web.routes import Visitors
 
 ROOT = Path(__file__).parents[2]
 SECOND = bytes(32_000)
@@ -85,6 +86,20 @@ async def test_routes_are_all_there_with_their_errors(http: httpx.AsyncClient) -
             served[f"`{method.upper()} {path}`"] = row
     rows = table("docs/reference/http.md", "Route")
     assert {route: (what, success, names(errors)) for route, what, success, errors in rows} == served
+
+
+def test_who_may_is_as_the_door_sees_it(edge: Edge) -> None:
+    documented = {}
+    for who, routes in table("docs/reference/http.md", "Who"):
+        documented |= {route: names(who) or {who} for route in names(routes)}
+    assert documented == {
+        route.method + " " + re.sub("<segment:(.*?)>", r"{\1}", route.path): (
+            {route.access.value}
+            if isinstance(route.access, Visitors)
+            else {scope.value for scope in route.access}
+        )
+        for route in edge.asgi_app.table.routes
+    }
 
 
 def test_frames_of_the_server_are_all_there() -> None:
