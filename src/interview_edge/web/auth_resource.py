@@ -136,14 +136,11 @@ class AuthResource:
         if not isinstance(key, str):
             raise invalid_field("key", "is required and must be a string")
         access = self.context.access
-        try:
-            with access.limits.attempt(client_of(request.scope).network, Bearer(key)):
-                if parse_key(key) is None:  # a page logs in with a key, not with a JWT of somebody else
-                    raise EdgeError(INVALID_KEY)
-                principal = await access.authenticator.recognise(Bearer(key))
-        except EdgeError as error:
-            await self._note_refused_login(error)
-            raise
+        principal = await self._recognise_key(key)
+        if isinstance(principal, EdgeError):
+            if principal.kind is not RATE_LIMITED:  # a row for each would undo the limit
+                await access.records.append_audit(self._entry("login", None, principal.kind.code))
+            raise principal
         seconds = self.context.parts.settings.login_hours * 3600
         given = await access.grants.give(GrantKind.LOGIN, principal, seconds)
         await access.records.append_audit(self._entry("login", principal, "done"))
@@ -163,9 +160,16 @@ class AuthResource:
         )
         return reply
 
-    async def _note_refused_login(self, refusal: EdgeError) -> None:
-        if refusal.kind is not RATE_LIMITED:  # a row for each would undo the limit
-            await self.context.access.records.append_audit(self._entry("login", None, refusal.kind.code))
+    async def _recognise_key(self, key: str) -> Principal | EdgeError:
+        """Whose the key is, or why it is refused."""
+        access = self.context.access
+        try:
+            with access.limits.attempt(client_of(request.scope).network, Bearer(key)):
+                if parse_key(key) is None:  # a page logs in with a key, not with a JWT of somebody else
+                    raise EdgeError(INVALID_KEY)
+                return await access.authenticator.recognise(Bearer(key))
+        except EdgeError as error:
+            return error
 
     async def logout(self) -> Response:
         credential = find_credential(request.scope["headers"])
