@@ -88,7 +88,7 @@ async def test_routes_are_all_there_with_their_errors(http: httpx.AsyncClient) -
     assert {route: (what, success, names(errors)) for route, what, success, errors in rows} == served
 
 
-def test_who_may_is_as_the_door_sees_it(edge: Edge) -> None:
+async def test_who_may_is_as_the_door_sees_it(edge: Edge) -> None:
     documented = {}
     for who, routes in table("docs/reference/http.md", "Who"):
         documented |= {route: names(who) or {who} for route in names(routes)}
