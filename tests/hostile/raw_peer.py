@@ -18,7 +18,7 @@ TEXT, BINARY = 1, 2
 HELLO = b'{"type":"hello"}'
 STATUS = b'{"type":"status"}'
 UPGRADE = (
-    b"GET /v1/audio/ws/%s HTTP/1.1\r\nhost: test\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+    b"GET /v1/audio/ws/%s HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n"
 )
 GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
