@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import h11
 import pytest
 import trio
@@ -122,4 +124,9 @@ async def test_a_receiver_that_hangs_doesn_t_hold_up_the_end(
         async with open_tracing("1") as tracing:
             with tracing.span("http", []):
                 pass
+    # What is left behind logs and draws random numbers, which other tests would take for their own.
+    for thread in threading.enumerate():
+        if thread.name.startswith("OtelBatch"):
+            await trio.to_thread.run_sync(thread.join, 10.0)
+            assert not thread.is_alive()
     nursery.cancel_scope.cancel()
