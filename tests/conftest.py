@@ -17,10 +17,14 @@ from openai_api import KEY as OPERATOR_KEY
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 
-# Tests of whole server processes: seconds each, and the same on every Python.
+# Tests that run once, not on every Python: of whole server processes, seconds each; and those that stop at
+# every call, lose power or ask a real store, which find mistakes of ours and not of a Python's.
 PROCESS_FOLDERS = tuple(
     Path(__file__).parent / name
-    for name in ("crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli")
+    for name in (
+        *("crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli"),
+        *("conformance", "power_loss", "integration/archive"),
+    )
 )
 
 
