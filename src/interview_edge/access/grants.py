@@ -38,6 +38,9 @@ class Grants:
         CatalogUnavailable.
         """
         text = secrets.token_urlsafe(SECRET_BYTES)
+        # While nobody is asked, everybody may do everything; a grant of that time must not carry it on beyond
+        # the first key.
+        scopes = () if principal.via is Via.OPEN else principal.scopes
         now = self._now_ms()
         expires_at = now + int(seconds * 1000)
         if principal.expires_at is not None:
@@ -48,9 +51,10 @@ class Grants:
                 digest=digest(text),
                 owner=principal.user,
                 key_id=principal.key_id,
-                scopes=frozenset(scope.value for scope in principal.scopes),
+                scopes=frozenset(scope.value for scope in scopes),
                 created_at=now,
                 expires_at=expires_at,
+                until=principal.expires_at,
             )
         )
         return Given(text, expires_at)
@@ -75,6 +79,6 @@ class Grants:
         if grant.key_id is not None and not self._key_stands(grant.key_id):
             return None
         scopes = frozenset(Scope(scope) for scope in grant.scopes)
-        # A ticket opens a socket, which may outlive it; the key behind it still ends both.
-        ends = grant.expires_at if grant.kind is GrantKind.LOGIN else None
+        # A ticket opens a socket, which may outlive it, but not the credential that it stands for.
+        ends = grant.expires_at if grant.kind is GrantKind.LOGIN else grant.until
         return Principal(grant.owner, scopes, _VIA[grant.kind], grant.key_id, ends)

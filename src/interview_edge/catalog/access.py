@@ -42,7 +42,9 @@ class GrantKind(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """What stands for somebody who has shown a credential. `key_id` is None where that was a JWT."""
+    """What stands for somebody who has shown a credential. `key_id` is None where that was a JWT; `until` is
+    the credential's own end, which what the grant opened doesn't outlive.
+    """
 
     kind: GrantKind
     digest: bytes = attrs.field(repr=False)
@@ -51,6 +53,7 @@ class Grant:
     created_at: int
     expires_at: int
     key_id: str | None = None
+    until: int | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -193,11 +193,11 @@ def _joined(scopes: frozenset[str]) -> str:
 def _add_grant(connection: apsw.Connection, grant: Grant) -> None:
     connection.execute("DELETE FROM grants WHERE expires_at < ?", (grant.created_at,))
     connection.execute(
-        "INSERT INTO grants (kind, digest, owner, key_id, scopes, created_at, expires_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO grants (kind, digest, owner, key_id, scopes, created_at, expires_at, until) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(grant.kind.value, grant.digest, grant.owner, grant.key_id, _joined(grant.scopes)),
-            *(grant.created_at, grant.expires_at),
+            *(grant.created_at, grant.expires_at, grant.until),
         ),
     )
 
@@ -210,12 +210,13 @@ def _take_grant(connection: apsw.Connection, kind: GrantKind, digest: bytes) -> 
 
 def _grant(connection: apsw.Connection, kind: GrantKind, digest: bytes) -> Grant | None:
     row: Any = connection.execute(
-        "SELECT owner, key_id, scopes, created_at, expires_at FROM grants WHERE kind = ? AND digest = ?",
+        "SELECT owner, key_id, scopes, created_at, expires_at, until FROM grants "
+        "WHERE kind = ? AND digest = ?",
         (kind.value, digest),
     ).fetchone()
     if row is None:
         return None
-    owner, key_id, scopes, created_at, expires_at = row
+    owner, key_id, scopes, created_at, expires_at, until = row
     return Grant(
         kind=kind,
         digest=digest,
@@ -224,6 +225,7 @@ def _grant(connection: apsw.Connection, kind: GrantKind, digest: bytes) -> Grant
         scopes=frozenset(scopes.split()),
         created_at=created_at,
         expires_at=expires_at,
+        until=until,
     )
 
 

@@ -38,6 +38,7 @@ _GRANT = Grant(
     created_at=10,
     expires_at=20,
     key_id="k1",
+    until=25,
 )
 _MINT = Reservation(
     reservation_id="r1",

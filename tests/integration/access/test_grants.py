@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from interview_edge.access.grants import Grants
-from interview_edge.access.principal import Principal, Scope, Via
+from interview_edge.access.principal import EVERYBODY, Principal, Scope, Via
 from interview_edge.catalog import open_sqlite_catalog
 from interview_edge.catalog.access import GrantKind
 
@@ -88,3 +88,16 @@ async def test_what_expired_is_forgotten(grants: Grants, clock: Clock, tmp_path:
 async def test_made_up_text_is_nobody_s(grants: Grants, text: str) -> None:
     assert await grants.redeem_ticket(text) is None
     assert await grants.find_login(text) is None
+
+
+async def test_a_ticket_s_socket_does_not_outlive_the_credential(grants: Grants, clock: Clock) -> None:
+    jwt = Principal("alice", frozenset({Scope.INGEST}), Via.JWT, expires_at=clock.now + 300_000)
+    found = await grants.redeem_ticket((await grants.give(GrantKind.TICKET, jwt, 60)).text)
+    assert found is not None
+    assert found.expires_at == clock.now + 300_000
+
+
+async def test_a_ticket_of_the_time_before_keys_opens_nothing_after(grants: Grants) -> None:
+    found = await grants.redeem_ticket((await grants.give(GrantKind.TICKET, EVERYBODY, 60)).text)
+    assert found is not None
+    assert found.scopes == frozenset()

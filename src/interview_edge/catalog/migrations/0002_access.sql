@@ -26,6 +26,7 @@ CREATE TABLE grants (
     scopes TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
+    until BIGINT, -- the end of the credential itself, where it has one
     PRIMARY KEY (kind, digest)
 );
 CREATE INDEX grants_oldest ON grants (expires_at);
