@@ -101,6 +101,26 @@ class Quotas:
             if use.what in RECORDING and use.is_used_up:
                 raise _exceeded(use, now)
 
+    async def check_minting(self, principal: Principal) -> None:
+        """Whether the key may mint a realtime token today. Mints at the same moment may pass it together; the
+        user's own limit (services/realtime.py) they can't.
+
+        Raises as `check_recording`.
+        """
+        if not self._any or principal.key_id is None:
+            return
+        now = self._now_ms()
+        rows = None
+        with trio.move_on_after(self._timeout):
+            rows = await self._records.usage(
+                utc_day(now), utc_day(now), owner=principal.user, key_id=principal.key_id
+            )
+        if rows is None:
+            raise EdgeError(CATALOG_UNAVAILABLE)
+        for use in self.uses(principal.key_id, rows[0].amounts if rows else {}):
+            if use.what is UsageKind.REALTIME_TOKENS and use.is_used_up:
+                raise _exceeded(use, now)
+
 
 def _exceeded(use: QuotaUse, now: int) -> EdgeError:
     return EdgeError(

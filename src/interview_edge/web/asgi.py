@@ -320,7 +320,9 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *StateLaneResource(context).routes(),
         *AudioResource(context).routes(),
         *AuthResource(context).routes(),
-        *RealtimeResource(context.realtime, context.parts.settings.realtime_root_alias).routes(),
+        *RealtimeResource(
+            context.realtime, context.access.quotas, context.parts.settings.realtime_root_alias
+        ).routes(),
         *UsageResource(context).routes(),
         *AuditResource(context).routes(),
         *ServiceHealth(context).routes(),

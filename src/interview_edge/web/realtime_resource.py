@@ -10,7 +10,8 @@ import msgspec
 from quart import Response, request
 from werkzeug.datastructures import FileStorage
 
-from interview_edge.access.principal import Scope
+from interview_edge.access.principal import Principal, Scope
+from interview_edge.access.quotas import Quotas
 from interview_edge.core.times import iso_from_ms
 from interview_edge.errors import (
     BODY_NOT_JSON,
@@ -56,6 +57,7 @@ class RealtimeResource:
     """The views. `root_alias`: `POST /` mints, too, as the worker that this replaces did."""
 
     service: RealtimeService
+    quotas: Quotas
     root_alias: bool
 
     def routes(self) -> list[Route]:
@@ -130,7 +132,7 @@ class RealtimeResource:
         body = await read_body()
         data = parse_object(body) if body.strip() else {}
         model = self.service.model(_model(data, "model"))
-        secret = await self.service.mint(principal_of(request.scope), model)
+        secret = await self.service.mint(await self._minter(), model)
         return json_reply(
             {
                 "token": secret.value,
@@ -150,16 +152,22 @@ class RealtimeResource:
         ttl = whole_in_json(seconds)
         if seconds is not None and (ttl is None or not MIN_TTL <= ttl <= MAX_TTL):
             raise invalid_field("expires_after.seconds", f"must be a whole number, {MIN_TTL}..{MAX_TTL}")
-        secret = await self.service.mint(principal_of(request.scope), _model(session, "session.model"), ttl)
+        secret = await self.service.mint(await self._minter(), _model(session, "session.model"), ttl)
         return json_reply({"value": secret.value, "expires_at": secret.expires_at, "session": secret.session})
 
     async def call(self) -> Response:
         sdp, session = await _read_offer()
         if not sdp.startswith(b"v=0"):
             raise EdgeError(INVALID_SDP)
-        answer = await self.service.call(principal_of(request.scope), sdp, _model(session, "session.model"))
+        answer = await self.service.call(await self._minter(), sdp, _model(session, "session.model"))
         located = {} if answer.location is None else {"location": answer.location}
         return Response(answer.sdp, 201, {"content-type": _SDP} | COMMON_HEADERS | located)
+
+    async def _minter(self) -> Principal:
+        """Who asks, whose key's day isn't used up. Raises EdgeError(quota_exceeded)."""
+        principal = principal_of(request.scope)
+        await self.quotas.check_minting(principal)
+        return principal
 
 
 def _model(data: Mapping[str, Any], field: str) -> str | None:

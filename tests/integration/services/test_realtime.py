@@ -165,6 +165,14 @@ async def test_many_mints_at_once_do_not_pass_the_day_s_limit(open_node: OpenNod
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
 
 
+async def test_a_key_s_own_quota_ends_its_day(open_node: OpenNode, api: OpenAiApi) -> None:
+    async with open_node(**provider(api)) as edge:
+        key = await give_key(edge, "realtime", quotas={"realtime_tokens": 1})
+        other = await give_key(edge, "realtime")
+        assert [(await mint(edge, key=one)).status for one in (key, key, other)] == [200, 429, 200]
+    assert len(api.asked) == 2
+
+
 async def test_a_mint_that_is_cut_off_does_not_count(open_node: OpenNode, api: OpenAiApi) -> None:
     api.gate = trio.Event()
     async with open_node(**provider(api, realtime_mints_a_day=1)) as edge:
