@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ import trio
 
 from interview_edge.access.principal import Principal
 from interview_edge.catalog.access import AccessRecords, Reservation, UsageKind
+from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.times import next_utc_day_ms, utc_day
 from interview_edge.errors import MODEL_NOT_ALLOWED, PROVIDER_UNSET, QUOTA_EXCEEDED, EdgeError
 from interview_edge.services.openai_upstream import (
@@ -134,11 +135,12 @@ class RealtimeService:
             )
         try:
             yield
-        except BaseException as error:
+        except BaseException as error:  # also cancelled: a client that went away has no token
             if isinstance(error, EdgeError):
                 self._failed_at = self._now_ms()
                 self.outcomes[error.kind.code] += 1
-            with trio.move_on_after(SETTLE_TIMEOUT, shield=True):
+            # A reservation that can't be cancelled now ends by itself; what failed counts for the client.
+            with trio.move_on_after(SETTLE_TIMEOUT, shield=True), suppress(CatalogUnavailable):
                 await self._records.cancel(mint.reservation_id)
             raise
         self._failed_at = -DEGRADED_MS

@@ -12,6 +12,7 @@ import trio
 from api_keys import bearer, give_key
 from asgi_calls import Answer, call
 from interview_edge.app import Edge
+from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.times import utc_day
 from nodes import OpenNode
 from openai_api import ANSWER_SDP, KEY, OpenAiApi
@@ -184,6 +185,20 @@ async def test_a_mint_that_is_cut_off_does_not_count(open_node: OpenNode, api: O
             nursery.cancel_scope.cancel()
         api.gate.set()
         assert (await mint(edge)).status == 200
+
+
+async def test_a_catalog_that_fails_meanwhile_does_not_hide_what_the_provider_said(
+    open_node: OpenNode, api: OpenAiApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.status = 429
+
+    async def fails(_: str) -> None:
+        raise CatalogUnavailable("away")
+
+    async with open_node(**provider(api)) as edge:
+        monkeypatch.setattr(edge.parts.catalog.access, "cancel", fails)
+        answer = await mint(edge)
+    assert (answer.status, answer.json()["error"]["code"]) == (429, "provider_busy")
 
 
 # -- OpenAI's own shapes
