@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
 from interview_edge.access.api_keys import digest, make_key
 from interview_edge.access.principal import Scope
 from interview_edge.catalog.access import AccessRecords, AuditEntry, KeyRecord
+from interview_edge.core.times import iso_from_ms
 from interview_edge.errors import KEY_NOT_FOUND, EdgeError
 
 _DAY_MS = 86_400_000
@@ -55,3 +57,22 @@ async def revoke_key(records: AccessRecords, key_id: str, audit: AuditEntry, now
     if record is None:
         raise EdgeError(KEY_NOT_FOUND)
     return record
+
+
+def show_key(key: KeyRecord) -> dict[str, Any]:
+    """A key as answers and the command line show it: without its digest, times as ISO 8601."""
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "owner": key.owner,
+        "scopes": sorted(key.scopes),
+        "quotas": dict(key.quotas),
+        "created_at": iso_from_ms(key.created_at),
+        "expires_at": _iso(key.expires_at),
+        "revoked_at": _iso(key.revoked_at),
+        "last_used_at": _iso(key.last_used_at),
+    }
+
+
+def _iso(at: int | None) -> str | None:
+    return None if at is None else iso_from_ms(at)

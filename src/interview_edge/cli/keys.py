@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from rich.console import Console
 from rich.table import Table
 
-from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key
+from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key, show_key
 from interview_edge.access.principal import Scope
 from interview_edge.catalog import open_catalog
 from interview_edge.catalog.access import AccessRecords, AuditEntry, KeyRecord, UsageKind
@@ -74,7 +74,7 @@ async def list_keys(settings: Settings, as_json: bool, say: Say, console: Consol
         keys = await records.keys()
     if as_json:
         for key in keys:
-            say(json.dumps(_shown(key)))
+            say(json.dumps(show_key(key) | {"state": _state(key)}))
     else:
         console.print(_table(keys))
     return 0
@@ -96,19 +96,6 @@ def _table(keys: Sequence[KeyRecord]) -> Table:
         scopes, used = " ".join(sorted(key.scopes)), _time(key.last_used_at)
         table.add_row(key.key_id, key.name, key.owner, scopes, _state(key), used)
     return table
-
-
-def _shown(key: KeyRecord) -> dict[str, object]:
-    return {
-        "key_id": key.key_id,
-        "name": key.name,
-        "owner": key.owner,
-        "scopes": sorted(key.scopes),
-        "quotas": dict(key.quotas),
-        "state": _state(key),
-        "created_at": _time(key.created_at),
-        "last_used_at": _time(key.last_used_at) or None,
-    }
 
 
 def _state(key: KeyRecord) -> str:

@@ -11,9 +11,9 @@ from quart import Response, request
 from interview_edge.access.api_keys import parse_key
 from interview_edge.access.credentials import LOGIN_COOKIE, Bearer, LoginCookie, find_credential
 from interview_edge.access.csrf import csrf_token
-from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key
+from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key, show_key
 from interview_edge.access.principal import Principal, Scope, Via
-from interview_edge.catalog.access import AuditEntry, GrantKind, KeyRecord, UsageKind
+from interview_edge.catalog.access import AuditEntry, GrantKind, UsageKind
 from interview_edge.core.times import iso_from_ms
 from interview_edge.errors import (
     BODY_NOT_JSON,
@@ -242,27 +242,8 @@ def _show_principal(principal: Principal) -> dict[str, Any]:
         "scopes": sorted(principal.scopes),
         "via": principal.via.value,
         "key_id": principal.key_id,
-        "expires_at": _iso(principal.expires_at),
+        "expires_at": None if principal.expires_at is None else iso_from_ms(principal.expires_at),
     }
-
-
-def show_key(key: KeyRecord) -> dict[str, Any]:
-    """A key as answers and the command line show it: without its digest."""
-    return {
-        "key_id": key.key_id,
-        "name": key.name,
-        "owner": key.owner,
-        "scopes": sorted(key.scopes),
-        "quotas": dict(key.quotas),
-        "created_at": iso_from_ms(key.created_at),
-        "expires_at": _iso(key.expires_at),
-        "revoked_at": _iso(key.revoked_at),
-        "last_used_at": _iso(key.last_used_at),
-    }
-
-
-def _iso(at: int | None) -> str | None:
-    return None if at is None else iso_from_ms(at)
 
 
 def _parse_key_request(data: Mapping[str, Any]) -> NewKey:
