@@ -35,7 +35,7 @@ from interview_edge.archive.reader import AudioReader
 from interview_edge.backends import open_backend
 from interview_edge.backends.protocol import StorageBackend
 from interview_edge.catalog import open_catalog
-from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.catalog.protocol import Catalog, CatalogUnavailable
 from interview_edge.core.models import AckLevel
 from interview_edge.journal import Journal, open_journal
 from interview_edge.services.realtime import open_realtime
@@ -118,40 +118,53 @@ async def open_edge(
             inference = await stack.enter_async_context(
                 _open_inference(settings, settings.inference_base_url, tracing)
             )
-        archive = Archive(
-            journal,
-            catalog,
-            backend,
-            _archive_policy(settings),
-            now_ms=wall_ms,
-            random=Random(),  # noqa: S311 - spreads retries; nothing secret
-            on_stored=lambda key, ranges: registry.stored(key, ranges),
-            on_conflict=lambda key, seqs: registry.conflicted(key, seqs),
-        )
-        parts = NodeParts(
-            settings=settings,
-            journal=journal,
-            catalog=catalog,
-            backend=backend,
-            archive=archive,
-            reader=AudioReader(journal, catalog, backend),
-            inference=inference,
-            wall_ms=wall_ms,
-        )
-        registry = Registry(parts)
-        journal.listen(
-            on_stall=lambda error: log.error("the journal can't commit; acks wait", error=str(error)),
-            on_recover=lambda: log.info("the journal commits again"),
-        )
+        registry = _assemble(settings, journal, catalog, backend, inference)
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
         realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms, tracing))
+        parts = registry.parts
         app = build_asgi_app(
             WebContext(parts, registry, sockets, access, realtime, version("interview-edge"), tracing)
         )
         edge = Edge(settings, parts, registry, sockets, access, app)
         async with _tasks(edge):
             yield edge
+
+
+def _assemble(
+    settings: Settings,
+    journal: Journal,
+    catalog: Catalog,
+    backend: StorageBackend,
+    inference: SpeakerInference | None,
+) -> Registry:
+    """Archive and registry around what was opened, each told what the other has to say."""
+    archive = Archive(
+        journal,
+        catalog,
+        backend,
+        _archive_policy(settings),
+        now_ms=wall_ms,
+        random=Random(),  # noqa: S311 - spreads retries; nothing secret
+        on_stored=lambda key, ranges: registry.stored(key, ranges),
+        on_conflict=lambda key, seqs: registry.conflicted(key, seqs),
+    )
+    parts = NodeParts(
+        settings=settings,
+        journal=journal,
+        catalog=catalog,
+        backend=backend,
+        archive=archive,
+        reader=AudioReader(journal, catalog, backend),
+        inference=inference,
+        wall_ms=wall_ms,
+    )
+    registry = Registry(parts)
+    journal.listen(
+        on_stall=lambda error: log.error("the journal can't commit; acks wait", error=str(error)),
+        on_recover=lambda: log.info("the journal commits again"),
+    )
+    return registry
 
 
 def _open_journal(settings: Settings) -> AbstractAsyncContextManager[Journal]:

@@ -48,7 +48,7 @@ class Registry:
     """Opens, shares and closes the live sessions of one node. `run` is its task and owns every session's."""
 
     def __init__(self, parts: NodeParts) -> None:
-        self._parts = parts
+        self.parts = parts
         self._entries: dict[str, Entry] = {}
         self._held_back: dict[str, trio.Event] = {}
         self._nursery: trio.Nursery | None = None
@@ -57,7 +57,7 @@ class Registry:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the sessions and close the idle ones, until cancelled."""
-        timeout = self._parts.settings.session_idle_timeout
+        timeout = self.parts.settings.session_idle_timeout
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -142,11 +142,11 @@ class Registry:
     async def _open(self, session_id: str, caller: Caller) -> Session:
         if self._draining or self._nursery is None:
             raise EdgeError(DRAINING)
-        if len(self._entries) >= self._parts.settings.max_sessions:
+        if len(self._entries) >= self.parts.settings.max_sessions:
             raise EdgeError(SESSION_LIMIT, retry_after=5)
         entry = self._entries[session_id] = Entry()
         try:
-            with trio.fail_after(self._parts.settings.storage_timeout):
+            with trio.fail_after(self.parts.settings.storage_timeout):
                 session = await self._load(session_id, caller)
             session.users = 1
             await self._nursery.start(self._own, session_id, session, entry)
@@ -193,8 +193,8 @@ class Registry:
 
     async def _load(self, session_id: str, caller: Caller) -> Session:
         """The session as catalog and journal know it together, with a new epoch."""
-        open_it = partial(self._parts.catalog.open_session, session_id, self._parts.wall_ms(), caller)
-        record, journalled = await read_session(session_id, self._parts, open_it)
+        open_it = partial(self.parts.catalog.open_session, session_id, self.parts.wall_ms(), caller)
+        record, journalled = await read_session(session_id, self.parts, open_it)
         streams = {}
         for name in {*record.streams, *journalled}:
             known = record.streams.get(name)
@@ -203,13 +203,13 @@ class Registry:
                 known.ledger if known else None,
                 journalled.get(name, JournalledPart()),
             )
-        return Session(record, streams, self._parts)
+        return Session(record, streams, self.parts)
 
     async def _live_stream(
         self, key: StreamKey, known: LedgerSnapshot | None, part: JournalledPart
     ) -> LiveStream:
         """One stream: its ledger from both, its window from the journal."""
-        settings = self._parts.settings
+        settings = self.parts.settings
         ledger = ledger_of(known, part, settings.ack)
         stream = LiveStream(key, ledger, Window(settings.window_ms))
         for row in part.rows:
@@ -222,7 +222,7 @@ class Registry:
             newest = part.rows[-1].seq
             oldest_shown = newest - math.ceil(settings.window_ms / 1000) + 1
             try:
-                shown = await self._parts.journal.read(key, max(1, oldest_shown), newest)
+                shown = await self.parts.journal.read(key, max(1, oldest_shown), newest)
             except JournalDamaged as error:  # a hole in the window is no reason to refuse new audio
                 log.error("the window stays empty", session_id=key.session_id, error=str(error))
                 shown = ()
