@@ -80,13 +80,18 @@ class KeyRing:
         while True:
             await trio.sleep(self._interval)
             try:
+                await self.load()  # first: a catalog that takes no writes must not hide a revocation
                 await self._note_uses()
-                await self.load()
             except CatalogUnavailable as error:
-                log.warning("keys can't be read now; those known stand", error=str(error))
+                log.warning("keys can't be read or their use noted now; those known stand", error=str(error))
                 self._tell()  # they still expire
 
     async def _note_uses(self) -> None:
         used, self._used = self._used, {}
-        if used:
+        if not used:
+            return
+        try:
             await self._records.note_key_uses(used)
+        except CatalogUnavailable:
+            self._used = used | self._used
+            raise
