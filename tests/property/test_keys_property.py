@@ -8,12 +8,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from interview_edge.core.keys import (
+    AudioKey,
+    beginning_of_cut,
     check_session_id,
     chunk_key,
     conflict_key,
+    parse_audio_key,
     result_key,
     segment_key,
     session_component,
+    session_id_of,
     session_prefix,
 )
 from interview_edge.core.models import SegmentFormat, StreamKey
@@ -68,3 +72,54 @@ def test_two_chunks_never_share_a_key(
 ) -> None:
     one, other = ((StreamKey(session_id, stream), seq) for stream, seq in zip(streams, seqs, strict=True))
     assert (chunk_key(*one) == chunk_key(*other)) == (one == other)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    session_id=IDS,
+    stream=STREAMS,
+    seqs=st.tuples(*[st.integers(1, MAX_SEQ)] * 2),
+    segment_format=st.sampled_from(SegmentFormat),
+    identity=st.binary(min_size=16, max_size=16),
+    distinct=st.sampled_from(["", "~0123abcd"]),
+)
+def test_a_key_says_what_it_was_made_of(
+    session_id: str,
+    stream: str,
+    seqs: tuple[int, int],
+    segment_format: SegmentFormat,
+    identity: bytes,
+    distinct: str,
+) -> None:
+    key = StreamKey(session_id, stream)
+    first, last = sorted(seqs)
+    for kind, name, end in (
+        ("chunks", chunk_key(key, first), first),
+        ("segments", segment_key(key, first, last, segment_format), last),
+        ("conflicts", conflict_key(key, first, identity), first),
+    ):
+        stem, _, extension = name.rpartition(".")
+        wanted = AudioKey(session_component(session_id), kind, stream, first, end, extension)
+        assert parse_audio_key(f"{stem}{distinct}.{extension}") == wanted
+    assert parse_audio_key(result_key(session_id)) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(session_id=IDS)
+@example(session_id="会" * 128)
+@example(session_id="/" * 49 + "é" * 79)
+def test_a_component_leads_back_to_its_session(session_id: str) -> None:
+    component = session_component(session_id)
+    beginning = beginning_of_cut(component)
+    if beginning is None:
+        assert session_id_of(component) == session_id
+    else:
+        assert session_id_of(component) is None
+        assert session_id.startswith(beginning)
+        assert len(beginning) > 10
+
+
+@given(component=TRICKY)
+def test_what_no_session_has_for_a_component_is_nobodys(component: str) -> None:
+    found = session_id_of(component)
+    assert found is None or session_component(found) == component

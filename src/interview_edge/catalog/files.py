@@ -31,9 +31,9 @@ class FileCursor:
 class StoredFile:
     """One object of the audio. Times are epoch ms.
 
-    `size` is the object's bytes, `pcm_bytes` those of the audio in it that the object table names, `first` and
-    `last` the lowest and the highest seq of it. `sha256` is of that audio's PCM; None where several extents
-    lie in the object (two nodes stored parts of one segment).
+    `size` is the object's bytes, `pcm_bytes` those of the audio in it that the object table names, `first`
+    and `last` the lowest and the highest seq of it. `sha256` is of that audio's PCM; None where several
+    extents lie in the object (two nodes stored parts of one segment).
     """
 
     session_id: str
@@ -91,8 +91,8 @@ class FileRecords(Protocol):
         stored_before: int | None = None,
     ) -> Sequence[StoredFile]:
         """At most `limit` files that haven't expired, after the cursor: those of the newest session first
-        (created_at, then session_id, descending), in a session by stream, first seq and key. Only those of one
-        owner, of one session, or stored before a time, where given. Tombstoned sessions have none.
+        (created_at, then session_id, descending), in a session by stream, first seq and key. Only those of
+        one owner, of one session, or stored before a time, where given. Tombstoned sessions have none.
         """
         ...
 
@@ -102,9 +102,9 @@ class FileRecords(Protocol):
         """
         ...
 
-    async def session_ids(self, component: str) -> Sequence[str]:
-        """The sessions whose keys have `component` after `sessions/` (core/keys.py): one, or none; a
-        tombstoned one too.
+    async def session_of(self, component: str) -> str | None:
+        """The session whose keys have `component` after `sessions/` (core/keys.py), a tombstoned one too;
+        None where there is no such session.
         """
         ...
 
@@ -112,8 +112,8 @@ class FileRecords(Protocol):
 
     async def expire(self, session_id: str, keys: Sequence[str]) -> Sequence[StoredFile]:
         """Mark those of `keys` that are files of the session as expired, in one transaction; answers all of
-        them whose object isn't recorded as gone, those too that had expired before. Idempotent. The ledger and
-        the identities stay: an expired second is held, a repeat of it is a duplicate.
+        them whose object isn't recorded as gone, those too that had expired before. Idempotent. The ledger
+        and the identities stay: an expired second is held, a repeat of it is a duplicate.
         """
         ...
 

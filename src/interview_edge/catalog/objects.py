@@ -40,19 +40,21 @@ def record_stored(connection: apsw.Connection, stored: StoredChunks) -> list[int
     key = stored.key
     ensure_session(connection, key.session_id, stored.stored_at)
     ensure_stream(connection, key.session_id, key.stream)
-    new = _add_extents(connection, key, stored.extents)
+    new, sizes = _add_extents(connection, key, stored.extents)
     conflicts = _add_identities(connection, key, stored.identities)
     before, after = _merge_ledger(connection, stored, count_duplicates=bool(new) or not stored.extents)
     if new:
         used = _stored_audio(stored.ledger, before, after)
-        used[UsageKind.STORED_BYTES] = _new_object_bytes(connection, key, new)
+        used[UsageKind.STORED_BYTES] = sum(sizes.values())
         _count(connection, stored, used)
     touch(connection, key.session_id, stored.stored_at)
     return conflicts
 
 
-def _add_extents(connection: apsw.Connection, key: StreamKey, extents: Sequence[Extent]) -> list[Extent]:
-    """Write the extents that aren't there; those."""
+def _add_extents(
+    connection: apsw.Connection, key: StreamKey, extents: Sequence[Extent]
+) -> tuple[list[Extent], dict[str, int]]:
+    """Write the extents that aren't there; those, and the sizes of the files that come with them."""
     counted: Any = connection.execute(
         "SELECT extent_count, longest_extent FROM streams WHERE session_id = ? AND stream = ?",
         (key.session_id, key.stream),
@@ -72,12 +74,45 @@ def _add_extents(connection: apsw.Connection, key: StreamKey, extents: Sequence[
         if connection.changes():
             new.append(e)
             longest = max(longest, e.last - e.first + 1)
+    sizes = _new_files(connection, key, new, before)
     if new:
         connection.execute(
-            "UPDATE streams SET extent_count = ?, longest_extent = ? WHERE session_id = ? AND stream = ?",
-            (before + len(new), longest, key.session_id, key.stream),
+            "UPDATE streams SET extent_count = ?, longest_extent = ?, file_count = file_count + ?, "
+            "file_bytes = file_bytes + ? WHERE session_id = ? AND stream = ?",
+            (before + len(new), longest, len(sizes), sum(sizes.values()), key.session_id, key.stream),
         )
-    return new
+    return new, sizes
+
+
+def _new_files(
+    connection: apsw.Connection, key: StreamKey, new: Sequence[Extent], before: int
+) -> dict[str, int]:
+    """The sizes of the objects that these new extents are the first to name, after the stream's `before`
+    older ones.
+    """
+    sizes = {extent.key: extent.object_size for extent in new}
+    for shared in {extent.key for extent in new if not _is_one_chunk(extent)}:
+        if _named_before(connection, key, shared, before):
+            del sizes[shared]
+    return sizes
+
+
+def _is_one_chunk(extent: Extent) -> bool:
+    """Whether the object holds this chunk and nothing else: then no other extent can lie in it."""
+    return extent.first == extent.last and extent.format == "pcm" and extent.object_size == extent.length
+
+
+def _named_before(connection: apsw.Connection, key: StreamKey, object_key: str, before: int) -> bool:
+    """Whether one of the stream's first `before` extents names the object, and hasn't expired.
+
+    Reads all extents of the stream: for segments, of which there is one a minute.
+    """
+    found: Any = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM objects WHERE session_id = ? AND stream = ? AND object_key = ? "
+        "AND recorded <= ? AND expired = 0)",
+        (key.session_id, key.stream, object_key, before),
+    ).get
+    return bool(found)
 
 
 def _add_identities(connection: apsw.Connection, key: StreamKey, new: Mapping[int, bytes]) -> list[int]:
@@ -140,34 +175,6 @@ def _stored_audio(step: LedgerSnapshot, before: Ranges, after: Ranges) -> dict[s
     if step.final_seq is not None and step.final_seq not in before:
         samples += step.final_length // SAMPLE_BYTES - CHUNK_SAMPLES
     return {UsageKind.CHUNKS: chunks, UsageKind.AUDIO_SAMPLES: samples}
-
-
-def _new_object_bytes(connection: apsw.Connection, key: StreamKey, new: Sequence[Extent]) -> int:
-    """Bytes of the objects that these new extents are the first to name; each once."""
-    sizes = {extent.key: extent.object_size for extent in new}
-    for shared in {extent.key for extent in new if not _is_one_chunk(extent)}:
-        if _named_before(connection, key, shared, len(new)):
-            del sizes[shared]
-    return sum(sizes.values())
-
-
-def _is_one_chunk(extent: Extent) -> bool:
-    """Whether the object holds this chunk and nothing else: then no other extent can lie in it."""
-    return extent.first == extent.last and extent.format == "pcm" and extent.object_size == extent.length
-
-
-def _named_before(connection: apsw.Connection, key: StreamKey, object_key: str, new: int) -> bool:
-    """Whether an extent names the object, the stream's last `new` ones apart.
-
-    Reads all extents of the stream: for segments, of which there is one a minute.
-    """
-    found: Any = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM objects o JOIN streams s "
-        "ON s.session_id = o.session_id AND s.stream = o.stream WHERE o.session_id = ? AND o.stream = ? "
-        "AND o.object_key = ? AND o.recorded <= s.extent_count - ?)",
-        (key.session_id, key.stream, object_key, new),
-    ).get
-    return bool(found)
 
 
 def _count(connection: apsw.Connection, stored: StoredChunks, used: Mapping[str, int]) -> None:

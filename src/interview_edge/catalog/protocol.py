@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from interview_edge.catalog.access import AccessRecords
+from interview_edge.catalog.files import FileRecords
 from interview_edge.core.models import (
     TRUSTED,
     Caller,
@@ -124,6 +125,11 @@ class Catalog(Protocol):
     @property
     def access(self) -> AccessRecords:
         """Keys, grants, audit rows and usage, in the same database."""
+        ...
+
+    @property
+    def files(self) -> FileRecords:
+        """The object table by files: looked at, given up, swept."""
         ...
 
     # -- sessions

@@ -25,6 +25,7 @@ from interview_edge.catalog.protocol import (
     StoredChunks,
 )
 from interview_edge.catalog.sqlite_access import SqliteAccess
+from interview_edge.catalog.sqlite_files import SqliteFiles
 from interview_edge.core.models import (
     TRUSTED,
     Caller,
@@ -47,6 +48,7 @@ class SqliteCatalog:
         self._commits = commits
         self._reader = reader
         self.access = SqliteAccess(self._write, self._read)
+        self.files = SqliteFiles(self._write, self._read)
 
     async def _write(self, work: Callable[[apsw.Connection], T]) -> T:
         try:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from urllib.parse import unquote_to_bytes
+
+import attrs
 
 from interview_edge.core.models import DEFAULT_STREAM, SegmentFormat, StreamKey
 from interview_edge.errors import INVALID_PATH, INVALID_SESSION_ID, INVALID_STREAM, EdgeError
@@ -18,6 +21,11 @@ CUT_COMPONENT = 150
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 _STREAM = re.compile(r"[a-z0-9_-]{1,32}")
+# `~` and eight digits: where the key itself held other bytes (archive/objects.py, NewObject.distinct_key).
+_AUDIO_KEY = re.compile(
+    r"sessions/(?P<component>[^/]+)/(?P<kind>chunks|segments|conflicts)/(?:(?P<stream>[a-z0-9_-]{1,32})/)?"
+    r"(?P<first>\d{8,10})(?:-(?P<last>\d{8,10})|-[0-9a-f]{32})?(?:~[0-9a-f]{8})?\.(?P<format>pcm|wav|flac)"
+)
 
 
 def check_session_id(raw: str) -> str:
@@ -66,6 +74,56 @@ def session_component(session_id: str) -> str:
 def session_prefix(session_id: str) -> str:
     """What every key of the session starts with, and no other session's key: it ends in `/`."""
     return f"sessions/{session_component(session_id)}/"
+
+
+def session_id_of(component: str) -> str | None:
+    """The id that `component` was made of; None for a cut one, which doesn't hold all of it, and for what
+    `session_component` never makes.
+    """
+    try:
+        session_id = unquote_to_bytes(component).decode()
+    except UnicodeDecodeError:
+        return None
+    if not 1 <= len(session_id) <= MAX_SESSION_ID or session_component(session_id) != component:
+        return None
+    return session_id
+
+
+def beginning_of_cut(component: str) -> str | None:
+    """What the id of a cut component begins with; None for one that isn't cut."""
+    encoded, cut, _ = component.rpartition("~")
+    if not cut:
+        return None
+    whole = re.sub(r"%[0-9A-F]?$", "", encoded)  # an escape that the cut went through
+    return unquote_to_bytes(whole).decode(errors="ignore")
+
+
+@attrs.frozen
+class AudioKey:
+    """What the key of an object of audio says. `kind` is `chunks`, `segments` or `conflicts`."""
+
+    component: str
+    kind: str
+    stream: str
+    first: int
+    last: int
+    format: str
+
+
+def parse_audio_key(key: str) -> AudioKey | None:
+    """The parts of a key that `chunk_key`, `segment_key` or `conflict_key` made; None for any other."""
+    found = _AUDIO_KEY.fullmatch(key)
+    if found is None:
+        return None
+    first = int(found["first"])
+    return AudioKey(
+        component=found["component"],
+        kind=found["kind"],
+        stream=found["stream"] or DEFAULT_STREAM,
+        first=first,
+        last=int(found["last"] or first),
+        format=found["format"],
+    )
 
 
 def result_key(session_id: str) -> str:

@@ -28,6 +28,7 @@ from interview_edge.core.models import (
 from interview_edge.core.ranges import Ranges
 from interview_edge.testing.access_records import ACCESS_CHECKS
 from interview_edge.testing.catalog_steps import KEY, identity_of, must, stored_chunks
+from interview_edge.testing.file_records import FILE_CHECKS
 from interview_edge.testing.usage_records import USAGE_CHECKS
 
 Check = Callable[[Catalog], Awaitable[None]]
@@ -365,6 +366,7 @@ CHECKS: tuple[Check, ...] = (
     _finds_extents,
     _merges_concurrent_steps,
     *USAGE_CHECKS,
+    *FILE_CHECKS,
     *ACCESS_CHECKS,
     _numbers_events,
     _replaces_state,

@@ -28,7 +28,13 @@ def stored_chunks(
         key=key,
         extents=[
             Extent(
-                first, last, object_key or f"o/{first}-{last}", length, bytes([mark]) * 32, object_size=length
+                first,
+                last,
+                object_key or f"o/{first}-{last}",
+                length,
+                bytes([mark]) * 32,
+                object_size=length,
+                stored_at=at,
             )
         ],
         identities={seq: identity_of(seq, mark) for seq in range(first, last + 1)},

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
+import attrs
 import pytest
 
 from interview_edge.catalog import CatalogUnavailable, SessionIsDeleted, open_catalog, open_sqlite_catalog
+from interview_edge.catalog.files import FileCursor, FileTotals
+from interview_edge.catalog.sqlite_files import listing
 from interview_edge.core.models import Extent, NewEvent, StreamKey
 from interview_edge.sqlite import SchemaTooNew
 from interview_edge.testing.catalog_steps import stored_chunks
@@ -91,3 +94,50 @@ async def test_finding_a_late_second_costs_the_same_as_finding_an_early_one(tmp_
         assert "first>?" in plan
         assert "first<?" in plan
         assert [e.first for e in await catalog.extents(step.key, 1_500, 1_500)] == [1_500]
+
+
+async def test_files_of_an_older_version_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    key = StreamKey("session")
+    async with open_sqlite_catalog(path) as catalog:
+        await catalog.record_stored(stored_chunks(1, 1, key=key))
+        segment = stored_chunks(2, 3, key=key)
+        parts = [Extent(n, n, "o/segment", 32_000, b"h" * 32, "flac", object_size=9_000) for n in (2, 3)]
+        await catalog.record_stored(attrs.evolve(segment, extents=parts))
+        await catalog.files.expire("session", ["o/1-1"])
+        counted = await catalog.files.totals()
+    assert counted == FileTotals(1, 9_000, 1)
+    _undo_the_migration(path)
+    async with open_sqlite_catalog(path) as catalog:
+        assert await catalog.files.totals() == counted
+        assert await catalog.files.sessions_to_sweep(10**9, limit=5) == ["session"]
+
+
+def _undo_the_migration(path: Path) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(
+        "DROP INDEX objects_undeleted; ALTER TABLE streams DROP COLUMN file_count; "
+        "ALTER TABLE streams DROP COLUMN file_bytes; ALTER TABLE sessions DROP COLUMN swept_before"
+    )
+    connection.pragma("user_version", 2)
+    connection.close()
+
+
+async def test_a_page_of_files_is_found_and_not_searched(tmp_path: Path) -> None:
+    """However many files a session has, a page of them costs what it shows."""
+    path = tmp_path / "catalog.db"
+    async with open_sqlite_catalog(path) as catalog:
+        await catalog.record_stored(stored_chunks(1, 1))
+        seen: list[str] = []
+        reader = apsw.Connection(str(path))
+        reader.exec_trace = lambda _, statement, __: not seen.append(statement)
+        cursor = FileCursor(created_at=1_000, session_id="session", stream="mixed", first=500, key="o/500")
+        assert listing(reader, 50, cursor, None, None, None) == []
+        reader.exec_trace = None
+        (files,) = [statement for statement in seen if "objects o" in statement]
+        plan = [
+            row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {files}", ["session", "mixed", 1, "o", 9])
+        ]
+        reader.close()
+    assert any("SEARCH o USING INDEX" in step and "(stream,first)>(?,?)" in step for step in plan), plan
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan
