@@ -40,6 +40,7 @@ from interview_edge.core.models import AckLevel
 from interview_edge.journal import Journal, open_journal
 from interview_edge.services.realtime import open_realtime
 from interview_edge.sessions.handle import SessionHandle
+from interview_edge.sessions.memory_watch import MemoryWatch
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.settings import Settings, SettingsError
@@ -199,6 +200,7 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         await nursery.start(edge.parts.archive.run)
         await nursery.start(edge.registry.run)
         nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
+        nursery.start_soon(MemoryWatch(edge.registry).run, edge.settings.memory_check_interval)
         nursery.start_soon(edge.access.ring.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)

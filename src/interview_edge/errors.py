@@ -112,6 +112,7 @@ DRAINING = _kind("draining", "the server is shutting down; reconnect", 503, 1012
 INTERNAL = _kind("internal", "internal error", 500, 1011, Fault.SERVER)
 SESSION_DELETED = _kind("session_deleted", "the session was deleted", 410, 4410, Fault.CLIENT)
 SESSION_LIVE = _kind("session_live", "the session has an open socket", 409, None, Fault.CLIENT)
+NODE_FULL = _kind("node_full", "the node is short of memory; retry", 503, 1013, Fault.SERVER)
 SESSION_LIMIT = _kind("session_limit", "too many live sessions on this node", 503, 1013, Fault.SERVER)
 STREAM_LIMIT = _kind("stream_limit", "a session has at most 4 streams", 409, 1008, Fault.CLIENT)
 CATALOG_UNAVAILABLE = _kind("catalog_unavailable", "the catalog is unavailable", 503, 1013, Fault.SERVER)

@@ -102,6 +102,16 @@ class Window:
         """Bytes of the ring that were touched: what the window costs."""
         return 0 if self._ring is None else CHUNK_BYTES * (self._slots - self._ring.seqs.count(0))
 
+    @property
+    def capacity(self) -> int:
+        """How many seconds it holds at most."""
+        return self._slots
+
+    def holds(self, seq: int) -> bool:
+        """Whether `read` of it gives audio."""
+        self._check_open()
+        return self._ring is not None and self._holds(self._ring, seq)
+
     def read(self, seq: int) -> bytes | None:
         """The PCM of one second as it was written; None where the window doesn't hold it."""
         self._check_open()

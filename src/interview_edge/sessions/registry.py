@@ -16,6 +16,7 @@ from interview_edge.core.window import Window
 from interview_edge.errors import (
     CATALOG_UNAVAILABLE,
     DRAINING,
+    NODE_FULL,
     SESSION_DELETED,
     SESSION_LIMIT,
     SESSION_NOT_FOUND,
@@ -54,6 +55,8 @@ class Registry:
         self._nursery: trio.Nursery | None = None
         self._draining = False
         self.ended = 0  # sessions that this node has closed
+        self.short_of_memory = False  # memory_watch.py's word: open no more
+        self.evicted_windows = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the sessions and close the idle ones, until cancelled."""
@@ -90,8 +93,8 @@ class Registry:
         """Hold the session open for the block; opened from catalog and journal where it isn't live, made as
         the caller's where it is new.
 
-        Raises EdgeError: session_not_found for one that the caller may not see; draining, session_limit
-        (both 503, for sessions that aren't live yet), session_deleted, catalog_unavailable,
+        Raises EdgeError: session_not_found for one that the caller may not see; draining, session_limit,
+        node_full (503, for sessions that aren't live yet), session_deleted, catalog_unavailable,
         storage_unavailable.
         """
         session = await self._obtain(session_id, caller)
@@ -139,11 +142,19 @@ class Registry:
             del self._held_back[session_id]
             over.set()
 
+    def check_room(self, session_id: str) -> None:
+        """Raises EdgeError(session_limit or node_full) where the session isn't live and can't become so."""
+        if session_id in self._entries:
+            return
+        if len(self._entries) >= self.parts.settings.max_sessions:
+            raise EdgeError(SESSION_LIMIT, retry_after=5)
+        if self.short_of_memory:
+            raise EdgeError(NODE_FULL, retry_after=5)
+
     async def _open(self, session_id: str, caller: Caller) -> Session:
         if self._draining or self._nursery is None:
             raise EdgeError(DRAINING)
-        if len(self._entries) >= self.parts.settings.max_sessions:
-            raise EdgeError(SESSION_LIMIT, retry_after=5)
+        self.check_room(session_id)
         entry = self._entries[session_id] = Entry()
         try:
             with trio.fail_after(self.parts.settings.storage_timeout):

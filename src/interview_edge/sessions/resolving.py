@@ -26,6 +26,7 @@ from interview_edge.errors import (
 )
 from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.recent_audio import read_recent
 from interview_edge.sessions.session import Session
 
 DECISIONS = frozenset({"auto", "confirm", "unknown"})
@@ -84,7 +85,7 @@ async def resolve(
         answer = await parts.inference.resolve(
             {
                 "session_id": session.session_id,
-                "audio": _audio_for(session, request.audio),
+                "audio": await _audio_for(session, request.audio, parts),
                 "asr_text": request.asr_text,
                 "state": state_to_json(state),
             }
@@ -118,11 +119,14 @@ async def _kept_answer(
     return kept.answer
 
 
-def _audio_for(session: Session, audio: Mapping[str, Any] | LastAudio) -> Mapping[str, Any]:
+async def _audio_for(
+    session: Session, audio: Mapping[str, Any] | LastAudio, parts: NodeParts
+) -> Mapping[str, Any]:
     if not isinstance(audio, LastAudio):
         return audio
     stream = session.streams.get(audio.stream)
-    pcm = b"" if stream is None else stream.window.read_last(audio.ms)
+    with trio.fail_after(parts.settings.storage_timeout):
+        pcm = b"" if stream is None else await read_recent(stream, audio.ms, parts.reader)
     if not pcm:
         raise EdgeError(WINDOW_EMPTY)
     return {"content_b64": base64.b64encode(encode_wav(pcm)).decode("ascii"), "format": "wav"}

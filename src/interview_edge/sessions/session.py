@@ -122,6 +122,13 @@ class Session:
         on_its_way = self._writing or any(stream.pending for stream in self.streams.values())
         return self.users == 0 and not on_its_way
 
+    @property
+    def holds_only_copy(self) -> bool:
+        """Whether a window may hold audio that no journal has: at ack level `memory`, before its commit or
+        where that failed.
+        """
+        return bool(self._writing or self.unjournalled)
+
     # -- streams and status
 
     def stream(self, name: str) -> LiveStream:

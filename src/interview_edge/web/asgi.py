@@ -208,6 +208,7 @@ class EdgeAsgi:
         _stream_key(match.values)
         if self._context.registry.draining:
             raise EdgeError(DRAINING)
+        self._context.registry.check_room(match.values["session_id"])
         self._door.check_place(scope, match.route)
         check_service(match.route, self._context.parts.settings)
         access = self._context.access

@@ -13,16 +13,17 @@ import trio
 from interview_edge.archive.health import ArchiveHealth
 from interview_edge.archive.planning import due_after_ms
 from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.core.memory_pressure import EVICT_SHARE, REFUSE_SHARE
 from interview_edge.core.models import AckLevel
 from interview_edge.journal.journal import JournalStats
+from interview_edge.sessions.node_memory import memory_budget, resident_bytes
 from interview_edge.settings import Settings
 from interview_edge.web.context import WebContext
-from interview_edge.web.node_memory import memory_budget, resident_bytes
 
 APP = "interview-edge"
 CATALOG_TIMEOUT = 1.0  # seconds: an orchestrator's probe waits about as long
 
-WARN_SHARE, ERROR_SHARE = 0.80, 0.95  # of a limit: memory by contract, the others alike
+WARN_SHARE, ERROR_SHARE = EVICT_SHARE, REFUSE_SHARE  # of a limit: memory by contract, the others alike
 MIN_UPLOAD_SUCCESS = 0.999
 WARN_LATENCY_MS, ERROR_LATENCY_MS = 5_000, 10_000
 
@@ -66,6 +67,7 @@ class Figures:
     sessions: int
     sockets: int
     window_bytes: int
+    evicted_windows: int
     unjournalled: int
     vad_failures: int
     rss_bytes: int
@@ -95,6 +97,7 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         sessions=len(context.registry),
         sockets=len(context.sockets),
         window_bytes=sum(stream.window.held_bytes for s in sessions for stream in s.streams.values()),
+        evicted_windows=context.registry.evicted_windows,
         unjournalled=sum(s.unjournalled for s in sessions),
         vad_failures=sum(s.vad_failures for s in sessions),
         rss_bytes=resident_bytes(),
@@ -186,6 +189,7 @@ def show(figures: Figures, settings: Settings, version: str, services: Mapping[s
             "budget_bytes": figures.budget_bytes,
             "ratio": round(figures.rss_bytes / figures.budget_bytes, 4),
             "window_bytes": figures.window_bytes,
+            "evicted_windows": figures.evicted_windows,
         },
         "uploads": {
             "ok": uploads.uploads_ok,

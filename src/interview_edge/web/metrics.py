@@ -44,6 +44,11 @@ class NodeCollector(Collector):
         figures = measure_now(self._context, catalog_ok=True)
         for name, text, value in _gauges(figures):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+        yield CounterMetricFamily(
+            f"{PREFIX}_evicted_windows",
+            "Windows given back because the node was short of memory",
+            value=figures.evicted_windows,
+        )
         yield self._held()
 
     def _of_traffic(self) -> Iterator[Metric]:

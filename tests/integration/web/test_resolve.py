@@ -276,3 +276,22 @@ async def test_the_last_seconds_go_upstream_as_wav(open_node: OpenNode, inferenc
         assert sent["format"] == "wav"
         pcm = decode_wav(base64.b64decode(sent["content_b64"]))
         assert pcm == second(2)[16_000:] + bytes(32_000) + second(4)
+
+
+async def test_resolve_finds_its_audio_after_the_window_was_given_back(
+    open_node: OpenNode, inference_api: InferenceApi
+) -> None:
+    async with open_node(inference_base_url=inference_api.url) as edge:
+        async with connect(edge, "s") as peer:
+            for seq in (1, 2, 4):
+                await peer.send_chunk(seq)
+            await peer.answers(3)
+            session = edge.registry.live("s")
+            assert session is not None
+            session.streams["mixed"].window.evict()
+            await peer.send_chunk(5)
+            await peer.answers(1)
+            answer = await resolve(edge, {"audio": {"last_ms": 3_500}})
+        assert answer.status == 200
+        pcm = decode_wav(base64.b64decode(inference_api.asked[0]["audio"]["content_b64"]))
+        assert pcm == second(2)[16_000:] + bytes(32_000) + second(4) + second(5)

@@ -9,9 +9,9 @@ import pytest
 import trio
 import trio.testing
 
+from interview_edge.sessions.node_memory import resident_bytes
 from interview_edge.web.freed_memory import give_back_freed_memory
 from interview_edge.web.full_collections import BETWEEN_FULL, rare_full_collections
-from interview_edge.web.node_memory import resident_bytes
 
 BLOCK = 32_000  # a chunk's: glibc takes it from its heap
 

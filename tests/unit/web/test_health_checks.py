@@ -10,14 +10,15 @@ import pytest
 from interview_edge.archive.health import ArchiveHealth
 from interview_edge.core.models import AckLevel, Layout
 from interview_edge.journal.journal import JournalStats
+from interview_edge.sessions.node_memory import memory_budget, resident_bytes
 from interview_edge.settings import Settings
 from interview_edge.web.health import Check, Figures, Level, judge, overall, show
-from interview_edge.web.node_memory import memory_budget, resident_bytes
 
 SOUND = Figures(
     sessions=1,
     sockets=1,
     window_bytes=0,
+    evicted_windows=0,
     unjournalled=0,
     vad_failures=0,
     rss_bytes=1,
