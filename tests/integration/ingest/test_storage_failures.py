@@ -42,7 +42,9 @@ async def until_queue_is_full(edge: Edge) -> None:
 async def test_a_disk_that_hangs_stops_acks_and_closes_1013_and_nothing_is_dropped(
     open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_node(storage_timeout=0.1) as edge:
+    async with open_node(
+        storage_timeout=0.4
+    ) as edge:  # half of it is for the real commit below, beside others
         go_on = hold_commits(edge, monkeypatch)
         async with connect(edge, "s") as client:
             await client.send_chunk(1)
