@@ -23,7 +23,7 @@ PROCESS_FOLDERS = tuple(
     Path(__file__).parent / name
     for name in (
         *("crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli"),
-        *("conformance", "power_loss", "integration/archive"),
+        *("conformance", "power_loss", "integration/archive", "soak"),
     )
 )
 
