@@ -1,4 +1,4 @@
-"""`python -m benchmarks ingest | ack | memory | depth | all`."""
+"""`python -m benchmarks ingest | ack | memory | depth | cost | all`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from benchmarks import ack as ack_latency
+from benchmarks import cost as store_cost
 from benchmarks import depth as session_depth
 from benchmarks import ingest as ingest_cost
 from benchmarks import memory as session_memory
@@ -65,13 +66,20 @@ def depth(
     publish("depth", {"depths": depths, "span": span}, session_depth.run(depths, span, formats), out)
 
 
+@app.command
+def cost(*, seconds: int = 3600, out: Path = OUT) -> None:
+    """Requests and bytes at an object store for a session of so many seconds, in each layout."""
+    publish("cost", {"seconds": seconds}, store_cost.run(seconds), out)
+
+
 @app.command(name="all")
 def everything(*, out: Path = OUT) -> None:
-    """All four, as they are by default: about a quarter of an hour."""
+    """All five, as they are by default: about a quarter of an hour."""
     ingest(out=out)
     ack(out=out)
     memory(out=out)
     depth(out=out)
+    cost(out=out)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def run(full: int = 50, light: int = 500, waves: int = 3, out: Path | None = Non
 def _measure(frames: SpeechFrames, count: int, fill: bool, waves: int, out: Path | None) -> Section:
     with open_product(**SETTINGS) as server, _sampling(server) as timeline:
         # The first sessions make what stays: threads, caches, the allocator's pages for as much as is ever
-        # under way at once. Of a single one most of that would be left to wave 1, and be called its sessions'.
+        # under way at once. Of a single one most of that would be left to wave 1, and be called its own.
         _wave(server, frames, min(AT_ONCE, count), fill, timeline, "warm-up")
         found = [
             _wave(server, frames, count, fill, timeline, f"wave {number}") for number in range(1, waves + 1)

@@ -48,6 +48,15 @@ def test_depth_reports_each_depth(tmp_path: Path) -> None:
     assert [row["from chunk"] for row in record["sections"][0]["rows"]] == [6, 12] * 2
 
 
+def test_cost_counts_what_each_layout_asks_of_the_store(tmp_path: Path) -> None:
+    record = run_benchmark(tmp_path, "cost", "--seconds", "120")
+    rows = {row["layout"]: row for row in record["sections"][0]["rows"]}
+    # An object a second, or a minute; and result.json.
+    assert [row["puts"] for row in rows.values()] == [121, 3, 3]
+    assert [row["reads"] for row in rows.values()] == [120, 2, 2]
+    assert rows["chunks"]["of PCM"] > 1 > rows["segments, FLAC"]["of PCM"] > 0.3
+
+
 @pytest.mark.long
 def test_memory_of_a_full_window_is_at_least_its_audio_and_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
