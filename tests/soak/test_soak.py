@@ -1,5 +1,5 @@
-"""Many sessions for a long time, faster than people speak: memory stays where it was once the windows are full,
-and every second is there in the end.
+"""Many sessions for a long time, faster than people speak: memory stays where it was once the windows are
+full, and every second is there in the end.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from interview_edge.core.models import StreamKey
 
 SESSIONS = int(os.environ.get("SOAK_SESSIONS", "200"))
 MINUTES = int(os.environ.get("SOAK_MINUTES", "30"))  # of audio in each session
-# Times as fast as speech: 400 chunks a second of 200 sessions. As fast as the server acks (1,200 a second here)
-# would be as much again for the journal as for the store, which a disk doesn't take for a quarter of an hour.
+# Times as fast as speech: 400 chunks a second of 200 sessions. As fast as the server acks (1,200 a second
+# here) most of it would still be in the journal at the end.
 SPEED = float(os.environ.get("SOAK_SPEED", "2"))
 WINDOW_SECONDS = 120
 DRAIN_SECONDS = 600.0  # for what waits in the journal at the end, on a busy machine
