@@ -32,6 +32,7 @@ from interview_edge.archive.archive import Archive
 from interview_edge.archive.deletion import resume_deletions
 from interview_edge.archive.policy import ArchivePolicy
 from interview_edge.archive.reader import AudioReader
+from interview_edge.archive.retention import FileRemover
 from interview_edge.backends import open_backend
 from interview_edge.backends.protocol import StorageBackend
 from interview_edge.catalog import open_catalog
@@ -157,6 +158,12 @@ def _assemble(
         backend=backend,
         archive=archive,
         reader=AudioReader(journal, catalog, backend),
+        remover=FileRemover(
+            catalog.files,
+            backend,
+            concurrency=settings.upload_concurrency,
+            timeout=settings.upload_timeout,
+        ),
         inference=inference,
         wall_ms=wall_ms,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec
 
 import attrs
 import trio
 
 from interview_edge.archive.objects import CONTENT_TYPES, Codec, NewObject
+from interview_edge.archive.store_calls import asking
 from interview_edge.backends.protocol import (
     BackendError,
     BackendRefused,
@@ -143,7 +143,7 @@ class Putter:
         started = trio.current_time()
         outcomes: Sequence[bool | BackendError]
         try:
-            with self._asking():
+            with asking(self._timeout):
                 outcomes = await backend.put_group(puts)
                 if len(outcomes) != len(puts):
                     raise ValueError("not an outcome a put")
@@ -157,7 +157,7 @@ class Putter:
     async def _put(self, key: str, data: bytes, new: NewObject) -> bool:
         started = trio.current_time()
         try:
-            with self._asking():
+            with asking(self._timeout):
                 wrote = await self._backend.put(
                     key,
                     data,
@@ -174,7 +174,7 @@ class Putter:
     async def _size_if_same(self, key: str, data: bytes, new: NewObject) -> int | None:
         """The size of the object at `key` where it holds the same PCM; None where it holds anything else."""
         try:
-            with self._asking():
+            with asking(self._timeout):
                 there = await self._backend.get(key)
         except ObjectNotFound:
             raise BackendUnavailable(f"{key!r} was there and is gone: put it again") from None
@@ -186,19 +186,6 @@ class Putter:
         except ValueError:
             return None
         return len(there) if same else None
-
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """One call of the backend: with a deadline, and whatever goes wrong is a `BackendError`."""
-        try:
-            with trio.move_on_after(self._timeout) as scope:
-                yield
-        except BackendError:
-            raise
-        except Exception as error:  # a plugin may raise anything, and its text may hold a secret
-            raise BackendUnavailable(f"the backend raised {type(error).__name__}") from error
-        if scope.cancelled_caught:
-            raise BackendUnavailable(f"the store took over {self._timeout:g} s")
 
 
 async def _outcome(place: Callable[P, Awaitable[Placed]], *args: P.args, **kwargs: P.kwargs) -> Outcome:

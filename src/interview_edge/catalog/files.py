@@ -117,14 +117,16 @@ class FileRecords(Protocol):
         """
         ...
 
-    async def undeleted(self, *, limit: int) -> Sequence[StoredFile]:
-        """Expired files whose objects aren't recorded as gone, by (session_id, key): a crash or a store that
-        was down left them.
+    async def undeleted(self, *, limit: int, after: tuple[str, str] | None = None) -> Sequence[StoredFile]:
+        """Expired files whose objects aren't recorded as gone, by (session_id, key) and those after `after`
+        only: a crash or a store that was down left them.
         """
         ...
 
-    async def record_gone(self, session_id: str, keys: Sequence[str]) -> None:
-        """The objects of these expired files are deleted. Idempotent."""
+    async def record_gone(self, session_id: str, keys: Sequence[str]) -> Sequence[str]:
+        """The objects of these expired files are deleted. Idempotent; answers those keys that weren't
+        recorded as gone before, so that of several who deleted an object one counts it.
+        """
         ...
 
     # -- the sweep

@@ -68,11 +68,11 @@ class SqliteFiles:
     async def expire(self, session_id: str, keys: Sequence[str]) -> Sequence[StoredFile]:
         return await self._write(partial(expire, session_id=session_id, keys=tuple(keys)))
 
-    async def undeleted(self, *, limit: int) -> Sequence[StoredFile]:
-        return await self._read(partial(undeleted, limit=limit))
+    async def undeleted(self, *, limit: int, after: tuple[str, str] | None = None) -> Sequence[StoredFile]:
+        return await self._read(partial(undeleted, limit=limit, after=after))
 
-    async def record_gone(self, session_id: str, keys: Sequence[str]) -> None:
-        await self._write(partial(record_gone, session_id=session_id, keys=tuple(keys)))
+    async def record_gone(self, session_id: str, keys: Sequence[str]) -> Sequence[str]:
+        return await self._write(partial(record_gone, session_id=session_id, keys=tuple(keys)))
 
     async def sessions_to_sweep(self, before: int, *, limit: int, after: str = "") -> Sequence[str]:
         return await self._read(partial(sessions_to_sweep, before=before, limit=limit, after=after))
@@ -250,9 +250,9 @@ def expire(connection: apsw.Connection, session_id: str, keys: Sequence[str]) ->
     return found
 
 
-def undeleted(connection: apsw.Connection, limit: int) -> list[StoredFile]:
+def undeleted(connection: apsw.Connection, limit: int, after: tuple[str, str] | None) -> list[StoredFile]:
     """See `FileRecords.undeleted`."""
-    return _undeleted(connection, "TRUE", (), limit)
+    return _undeleted(connection, "(o.session_id, o.object_key) > (?, ?)", after or ("", ""), limit)
 
 
 def _undeleted(
@@ -266,13 +266,18 @@ def _undeleted(
     return [_file(connection, *row) for row in rows.fetchall()]
 
 
-def record_gone(connection: apsw.Connection, session_id: str, keys: Sequence[str]) -> None:
+def record_gone(connection: apsw.Connection, session_id: str, keys: Sequence[str]) -> list[str]:
     """See `FileRecords.record_gone`."""
-    connection.executemany(
-        f"UPDATE objects SET expired = {GONE} "  # noqa: S608  # constants
-        f"WHERE session_id = ? AND object_key = ? AND expired = {EXPIRED}",
-        [(session_id, key) for key in keys],
-    )
+    noted = []
+    for key in keys:
+        connection.execute(
+            f"UPDATE objects SET expired = {GONE} "  # noqa: S608  # constants
+            f"WHERE session_id = ? AND object_key = ? AND expired = {EXPIRED}",
+            (session_id, key),
+        )
+        if connection.changes():
+            noted.append(key)
+    return noted
 
 
 # -- the sweep

@@ -141,6 +141,11 @@ def segment_key(key: StreamKey, first: int, last: int, segment_format: SegmentFo
     return f"{_folder(key, 'segments')}{first:08d}-{last:08d}.{segment_format.value}"
 
 
+def conflicts_prefix(session_id: str) -> str:
+    """What the keys of the session's conflicts start with, and no others."""
+    return f"{session_prefix(session_id)}conflicts/"
+
+
 def conflict_key(key: StreamKey, seq: int, identity: bytes) -> str:
     """The key of other bytes found late for a held seq. `identity` is theirs, so equal bytes share one."""
     return f"{_folder(key, 'conflicts')}{seq:08d}-{identity.hex()}.pcm"

@@ -9,6 +9,7 @@ import attrs
 
 from interview_edge.archive.archive import Archive
 from interview_edge.archive.reader import AudioReader
+from interview_edge.archive.retention import FileRemover
 from interview_edge.backends.protocol import StorageBackend
 from interview_edge.catalog.protocol import Catalog
 from interview_edge.core.models import Event, StreamKey
@@ -31,6 +32,7 @@ class NodeParts:
     backend: StorageBackend
     archive: Archive
     reader: AudioReader
+    remover: FileRemover
     inference: SpeakerInference | None
     wall_ms: Callable[[], int]
     hearing: HearingTurns = attrs.field(factory=HearingTurns)

@@ -145,6 +145,8 @@ async def _gives_up_in_two_steps(catalog: Catalog) -> None:
     must([f.key for f in waiting] == keys, "undeleted answers what expired and isn't gone", waiting)
     one = await catalog.files.undeleted(limit=1)
     must(len(one) == 1, "undeleted answers at most `limit`", one)
+    rest = await catalog.files.undeleted(limit=10, after=(KEY.session_id, one[0].key))
+    must([f.key for f in rest] == keys[1:], "undeleted answers those after `after`", rest)
     expired = [e.expired for e in await catalog.extents(KEY)]
     must(expired == [True, True, False], "extents of an expired file say so", expired)
     held = await catalog.identities(KEY, [1, 2, 3])
@@ -152,8 +154,9 @@ async def _gives_up_in_two_steps(catalog: Catalog) -> None:
     record = await catalog.load_session(KEY.session_id)
     ledger = record.streams["mixed"].ledger.held if record else None
     must(ledger == ((1, 3),), "expire leaves the ledger", ledger)
-    for _ in range(2):
-        await catalog.files.record_gone(KEY.session_id, [*keys, _chunk(3, KEY)])
+    for wanted in (keys, []):
+        noted = await catalog.files.record_gone(KEY.session_id, [*keys, _chunk(3, KEY)])
+        must(list(noted) == wanted, "record_gone answers what wasn't recorded as gone before", noted)
     must(not await catalog.files.undeleted(limit=10), "record_gone ends it; repeated, all the same", "")
     must(not await catalog.files.expire(KEY.session_id, keys), "expire answers no file that is gone", keys)
     found = await catalog.files.find(KEY.session_id, keys[0])
