@@ -142,6 +142,12 @@ class Registry:
             del self._held_back[session_id]
             over.set()
 
+    @asynccontextmanager
+    async def unless_live(self, session_id: str) -> AsyncIterator[bool]:
+        """A block in which nobody opens the session: whether it isn't open on this node."""
+        async with self.hold_back(session_id) as session:
+            yield session is None
+
     def check_room(self, session_id: str) -> None:
         """Raises EdgeError(session_limit or node_full) where the session isn't live and can't become so."""
         if session_id in self._entries:
