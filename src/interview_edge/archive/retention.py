@@ -8,7 +8,7 @@ seqs are held, so a repeat of one is a duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import groupby
 from typing import TypeVar
@@ -42,6 +42,20 @@ class Removal:
     failed: Mapping[str, BackendError] = attrs.field(factory=dict)
     freed_bytes: int = 0
 
+    @property
+    def outage(self) -> BackendUnavailable | None:
+        """The answer that the store can't be reached, where there was one: no use in going on."""
+        return next((e for e in self.failed.values() if isinstance(e, BackendUnavailable)), None)
+
+
+@attrs.frozen
+class RemovalCounts:
+    """What a node has given up since its start, by age and by hand. `failed` counts tries, not objects."""
+
+    files: int = 0
+    freed_bytes: int = 0
+    failed: int = 0
+
 
 @attrs.frozen
 class SweepReport:
@@ -60,7 +74,7 @@ class SweepReport:
 
 
 class FileRemover:
-    """Gives files up. One a node; any number of callers at once. Keeps nothing between calls."""
+    """Gives files up. One a node; any number of callers at once. Between calls it keeps `counts` alone."""
 
     def __init__(
         self, files: FileRecords, backend: StorageBackend, *, concurrency: int, timeout: float
@@ -73,26 +87,29 @@ class FileRemover:
         self._concurrency = concurrency
         self._limiter = trio.CapacityLimiter(concurrency)
         self._timeout = timeout
+        self.counts = RemovalCounts()
 
     async def remove(self, files: Sequence[StoredFile]) -> Removal:
         """Mark these files expired, delete their objects and note that they are gone.
 
         One that was gone before is in neither part of the answer. After the first answer that the store can't
-        be reached no deletion is begun: the rest fail with it. Raises `CatalogUnavailable`; then, and when it
-        is cancelled, some files may be marked and some objects deleted: call it again, or let the next sweep
-        finish. The caller sets the deadline.
+        be reached no deletion is begun: the rest fail with it, marked or not. Raises `CatalogUnavailable`;
+        then, and when it is cancelled, some files may be marked and some objects deleted: call it again, or
+        let the next sweep finish. The caller sets the deadline.
         """
-        removals = []
-        for session_id, part in groupby(files, lambda file: file.session_id):
-            keys = [file.key for file in part]
-            for start in range(0, len(keys), PAGE):
-                expired = await self._files.expire(session_id, keys[start : start + PAGE])
-                removals.append(await self._delete(expired))
-        return Removal(
-            [file for removal in removals for file in removal.removed],
-            {key: error for removal in removals for key, error in removal.failed.items()},
-            sum(removal.freed_bytes for removal in removals),
-        )
+        removed: list[StoredFile] = []
+        failed: dict[str, BackendError] = {}
+        freed, outage = 0, None
+        for session_id, keys in _pages(files):
+            if outage is not None:
+                failed |= dict.fromkeys(keys, outage)
+                continue
+            removal = await self._delete(await self._files.expire(session_id, keys))
+            removed += removal.removed
+            failed |= removal.failed
+            freed += removal.freed_bytes
+            outage = removal.outage
+        return Removal(removed, failed, freed)
 
     async def sweep(self, before_ms: int, *, unless_live: UnlessLive, dry_run: bool = False) -> SweepReport:
         """Give up every file that was stored before `before_ms` (epoch ms) and conflicts kept since before
@@ -102,37 +119,45 @@ class FileRemover:
         Raises `CatalogUnavailable`; then, and when it is cancelled, what was given up stays given up. Memory
         is a page's, however many files there are.
         """
-        sweep = _Sweep(before_ms, unless_live, dry_run=dry_run)
+        sweep = _Sweep(before_ms, unless_live, dry_run)
+        tally = _Tally()
         if not dry_run:
-            await self._finish(sweep)
+            await self._finish(tally)
         after = ""
-        while not sweep.stopped and (
+        while not tally.stopped and (
             due := await self._ask(self._files.sessions_to_sweep(before_ms, limit=PAGE, after=after))
         ):
             for session_id in due:
-                if not sweep.stopped:
-                    await self._sweep_session(session_id, sweep)
+                if not tally.stopped:
+                    await self._sweep_session(session_id, sweep, tally)
             after = due[-1]
-        return sweep.report()
+        return tally.report()
 
-    async def _finish(self, sweep: _Sweep) -> None:
-        """Delete what earlier removals marked and didn't delete."""
+    async def finish(self) -> SweepReport:
+        """Delete what earlier removals marked and left, and nothing else. Raises and ends as `sweep` does."""
+        tally = _Tally()
+        await self._finish(tally)
+        return tally.report()
+
+    async def _finish(self, tally: _Tally) -> None:
         after: tuple[str, str] | None = None
-        while not sweep.stopped and (
+        while not tally.stopped and (
             files := await self._ask(self._files.undeleted(limit=PAGE, after=after))
         ):
             after = files[-1].session_id, files[-1].key
             for _, part in groupby(files, lambda file: file.session_id):
-                sweep.count_removal(await self._delete(list(part)))
+                tally.count(await self._delete(list(part)))
 
-    async def _sweep_session(self, session_id: str, sweep: _Sweep) -> None:
-        before = sweep.files
-        swept = await self._sweep_files(session_id, sweep) and await self._sweep_conflicts(session_id, sweep)
-        sweep.sessions += sweep.files > before
+    async def _sweep_session(self, session_id: str, sweep: _Sweep, tally: _Tally) -> None:
+        before = tally.files
+        swept = await self._sweep_files(session_id, sweep, tally) and await self._sweep_conflicts(
+            session_id, sweep, tally
+        )
+        tally.sessions += tally.files > before
         if swept and not sweep.dry_run:
             await self._ask(self._files.record_swept(session_id, sweep.before_ms))
 
-    async def _sweep_files(self, session_id: str, sweep: _Sweep) -> bool:
+    async def _sweep_files(self, session_id: str, sweep: _Sweep, tally: _Tally) -> bool:
         """Whether the session has no file of that age any more."""
         cursor: FileCursor | None = None
         while page := await self._ask(
@@ -144,18 +169,18 @@ class FileRemover:
             # Held back for the mark alone: whoever opens the session after it finds that they have expired.
             async with sweep.unless_live(session_id) as may_be_swept:
                 if not may_be_swept:
-                    sweep.live += 1
+                    tally.live += 1
                     return False
                 if sweep.dry_run:
-                    sweep.count(len(page), sum(file.size for file in page))
+                    tally.count_freed(len(page), sum(file.size for file in page))
                     continue
                 expired = await self._ask(self._files.expire(session_id, [file.key for file in page]))
-            sweep.count_removal(await self._delete(expired))
-            if sweep.stopped:
+            tally.count(await self._delete(expired))
+            if tally.stopped:
                 return False
         return True
 
-    async def _sweep_conflicts(self, session_id: str, sweep: _Sweep) -> bool:
+    async def _sweep_conflicts(self, session_id: str, sweep: _Sweep, tally: _Tally) -> bool:
         """Whether the session keeps no conflict of that age any more. No table names them, so the store's own
         times count.
         """
@@ -165,23 +190,30 @@ class FileRemover:
                 with asking(self._timeout):
                     page = [info async for info in self._backend.list(prefix, after=after, limit=PAGE)]
             except BackendError as error:
-                sweep.fail(1, error)
+                tally.fail([error])
                 return False
             old = [info for info in page if info.modified.timestamp() * 1000 < sweep.before_ms]
-            if old and not await self._remove_conflicts(session_id, old, sweep):
+            if old and not await self._remove_conflicts(session_id, old, sweep, tally):
                 return False
             if len(page) < PAGE:
                 return True
             after = page[-1].key
 
-    async def _remove_conflicts(self, session_id: str, objects: Sequence[ObjectInfo], sweep: _Sweep) -> bool:
+    async def _remove_conflicts(
+        self, session_id: str, objects: Sequence[ObjectInfo], sweep: _Sweep, tally: _Tally
+    ) -> bool:
         async with sweep.unless_live(session_id) as may_be_swept:
             if not may_be_swept:
-                sweep.live += 1
+                tally.live += 1
                 return False
-        failed = {} if sweep.dry_run else await self._delete_objects([info.key for info in objects])
-        gone = [info.size for info in objects if info.key not in failed]
-        sweep.count(len(gone), sum(gone), failed)
+        if sweep.dry_run:
+            tally.count_freed(len(objects), sum(info.size for info in objects))
+            return True
+        failed = await self._delete_objects([info.key for info in objects])
+        freed = [info.size for info in objects if info.key not in failed]
+        tally.count_freed(len(freed), sum(freed))
+        tally.fail(failed.values())
+        self._count(len(freed), sum(freed), len(failed))
         return not failed
 
     # -- deleting
@@ -195,6 +227,7 @@ class FileRemover:
             keys = [file.key for file in removed]
             first_noted = set(await self._ask(self._files.record_gone(removed[0].session_id, keys)))
             freed = sum(file.size for file in removed if file.key in first_noted)
+        self._count(len(removed), freed, len(failed))
         return Removal(removed, failed, freed)
 
     async def _delete_objects(self, keys: Sequence[str]) -> dict[str, BackendError]:
@@ -213,15 +246,20 @@ class FileRemover:
                     async with self._limiter:
                         with asking(self._timeout):
                             await self._backend.delete(key)
-                except BackendUnavailable as error:
-                    failed[key] = outage = error
                 except BackendError as error:
-                    failed[key] = error
+                    # Without its traceback, which holds this very frame: a cycle for the collector.
+                    failed[key] = error.with_traceback(None)
+                    if isinstance(error, BackendUnavailable):
+                        outage = error
 
         async with trio.open_nursery() as nursery:
             for _ in range(min(self._concurrency, len(keys))):
                 nursery.start_soon(delete_some)
         return failed
+
+    def _count(self, files: int, freed: int, failed: int) -> None:
+        before = self.counts
+        self.counts = RemovalCounts(before.files + files, before.freed_bytes + freed, before.failed + failed)
 
     async def _ask(self, answer: Awaitable[T]) -> T:
         """One call of the catalog, with the deadline."""
@@ -232,13 +270,27 @@ class FileRemover:
             raise CatalogUnavailable(f"the catalog took over {self._timeout:g} s") from None
 
 
-@attrs.define(eq=False)
+def _pages(files: Sequence[StoredFile]) -> Iterator[tuple[str, list[str]]]:
+    """The files' keys, those of one session together, at most a page at once."""
+    for session_id, part in groupby(files, lambda file: file.session_id):
+        keys = [file.key for file in part]
+        for start in range(0, len(keys), PAGE):
+            yield session_id, keys[start : start + PAGE]
+
+
+@attrs.frozen
 class _Sweep:
-    """One sweep under way: what it goes by and what it has done."""
+    """What a sweep goes by."""
 
     before_ms: int
     unless_live: UnlessLive
     dry_run: bool
+
+
+@attrs.define(eq=False)
+class _Tally:
+    """What a sweep has done so far; `stopped`: the store can't be reached."""
+
     files: int = 0
     freed_bytes: int = 0
     failed: int = 0
@@ -247,21 +299,20 @@ class _Sweep:
     error: BackendError | None = None
     stopped: bool = False
 
-    def count_removal(self, removal: Removal) -> None:
-        self.count(len(removal.removed), removal.freed_bytes, removal.failed)
+    def count(self, removal: Removal) -> None:
+        self.count_freed(len(removal.removed), removal.freed_bytes)
+        self.fail(removal.failed.values())
 
-    def count(self, files: int, freed: int, failed: Mapping[str, BackendError] | None = None) -> None:
+    def count_freed(self, files: int, freed: int) -> None:
         self.files += files
         self.freed_bytes += freed
-        if failed:
-            # An outage outweighs a refusal: there is no use in going on.
-            errors = sorted(failed.values(), key=lambda error: not isinstance(error, BackendUnavailable))
-            self.fail(len(failed), errors[0])
 
-    def fail(self, objects: int, error: BackendError) -> None:
-        self.failed += objects
-        self.error = self.error or error
-        self.stopped = self.stopped or isinstance(error, BackendUnavailable)
+    def fail(self, errors: Collection[BackendError]) -> None:
+        """So many objects are still there, for these reasons."""
+        self.failed += len(errors)
+        for error in errors:
+            self.error = self.error or error
+            self.stopped = self.stopped or isinstance(error, BackendUnavailable)
 
     def report(self) -> SweepReport:
         error = None if self.error is None else f"{type(self.error).__name__}: {self.error}"
