@@ -29,6 +29,7 @@ import trio
 from interview_edge.access.exposure import MAKE_A_KEY, refuse_exposure
 from interview_edge.access.opening import Access, open_access
 from interview_edge.archive.archive import Archive
+from interview_edge.archive.daily_sweep import DailySweep
 from interview_edge.archive.deletion import resume_deletions
 from interview_edge.archive.policy import ArchivePolicy
 from interview_edge.archive.reader import AudioReader
@@ -151,6 +152,9 @@ def _assemble(
         on_stored=lambda key, ranges: registry.stored(key, ranges),
         on_conflict=lambda key, seqs: registry.conflicted(key, seqs),
     )
+    remover = FileRemover(
+        catalog.files, backend, concurrency=settings.upload_concurrency, timeout=settings.upload_timeout
+    )
     parts = NodeParts(
         settings=settings,
         journal=journal,
@@ -158,12 +162,8 @@ def _assemble(
         backend=backend,
         archive=archive,
         reader=AudioReader(journal, catalog, backend),
-        remover=FileRemover(
-            catalog.files,
-            backend,
-            concurrency=settings.upload_concurrency,
-            timeout=settings.upload_timeout,
-        ),
+        remover=remover,
+        daily_sweep=_daily_sweep(settings, remover),
         inference=inference,
         wall_ms=wall_ms,
     )
@@ -173,6 +173,17 @@ def _assemble(
         on_recover=lambda: log.info("the journal commits again"),
     )
     return registry
+
+
+def _daily_sweep(settings: Settings, remover: FileRemover) -> DailySweep:
+    return DailySweep(
+        remover,
+        max_age_days=settings.max_age_days if settings.auto_cleanup else None,
+        delay=settings.sweep_delay,
+        interval=settings.sweep_interval,
+        now_ms=wall_ms,
+        random=Random(),  # noqa: S311 - spreads the nodes' sweeps; nothing secret
+    )
 
 
 def _open_journal(settings: Settings) -> AbstractAsyncContextManager[Journal]:
@@ -211,6 +222,7 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         nursery.start_soon(edge.access.ring.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
+        nursery.start_soon(edge.parts.daily_sweep.run, edge.registry.unless_live)
         try:
             yield
         finally:

@@ -146,6 +146,8 @@ class Settings:
         default=30, validator=_between(1, 365), metadata=_env("AUDIO_STORAGE_MAX_AGE_DAYS")
     )
     auto_cleanup: bool = attrs.field(default=False, metadata=_env("AUDIO_STORAGE_AUTO_CLEANUP"))
+    sweep_delay: float = attrs.field(default=60.0, validator=_between(0.001, 86_400))
+    sweep_interval: float = attrs.field(default=86_400.0, validator=_between(0.001, 604_800))
     debug: bool = attrs.field(default=False, metadata=_env("AUDIO_STORAGE_DEBUG"))
 
     # -- journal

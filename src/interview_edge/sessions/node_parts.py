@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 
 from interview_edge.archive.archive import Archive
+from interview_edge.archive.daily_sweep import DailySweep
 from interview_edge.archive.reader import AudioReader
 from interview_edge.archive.retention import FileRemover
 from interview_edge.backends.protocol import StorageBackend
@@ -33,6 +34,7 @@ class NodeParts:
     archive: Archive
     reader: AudioReader
     remover: FileRemover
+    daily_sweep: DailySweep
     inference: SpeakerInference | None
     wall_ms: Callable[[], int]
     hearing: HearingTurns = attrs.field(factory=HearingTurns)

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
+from interview_edge.archive.daily_sweep import SweepFigures
 from interview_edge.archive.health import ArchiveHealth
 from interview_edge.archive.planning import due_after_ms
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.memory_pressure import EVICT_SHARE, REFUSE_SHARE
 from interview_edge.core.models import AckLevel
+from interview_edge.core.times import iso_from_ms
 from interview_edge.journal.journal import JournalStats
 from interview_edge.sessions.node_memory import memory_budget, resident_bytes
 from interview_edge.settings import Settings
@@ -74,6 +76,7 @@ class Figures:
     budget_bytes: int
     journal: JournalStats
     uploads: ArchiveHealth
+    retention: SweepFigures
     catalog_ok: bool
 
 
@@ -104,6 +107,7 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         budget_bytes=memory_budget(parts.settings.memory_budget_mb),
         journal=parts.journal.stats,
         uploads=parts.archive.health(),
+        retention=parts.daily_sweep.figures(),
         catalog_ok=catalog_ok,
     )
 
@@ -130,6 +134,10 @@ def judge(figures: Figures, settings: Settings) -> dict[str, Check]:
             Level.WARN if figures.vad_failures else Level.OK,
             figures.vad_failures,
             "voice detection failed in live sessions; their audio is kept",
+        ),
+        "retention": Check(
+            Level.OK if figures.retention.last_error is None else Level.WARN,
+            detail=f"the last sweep: {figures.retention.last_error}",
         ),
     }
 
@@ -202,5 +210,17 @@ def show(figures: Figures, settings: Settings, version: str, services: Mapping[s
             "oldest_unstored_ms": uploads.oldest_unstored_ms,
             "last_error": uploads.last_error,
         },
+        "retention": {
+            "max_age_days": figures.retention.max_age_days,
+            "deleted_files": figures.retention.counts.files,
+            "freed_bytes": figures.retention.counts.freed_bytes,
+            "failed": figures.retention.counts.failed,
+            "last_sweep_at": _time(figures.retention.last_at),
+            "last_error": figures.retention.last_error,
+        },
         "checks": {name: check.to_wire() for name, check in checks.items()},
     }
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else iso_from_ms(at)

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from interview_edge.archive.retention import RemovalCounts
 from interview_edge.web.context import WebContext
 from interview_edge.web.health import Figures, measure_now
 from interview_edge.web.traffic import BOUNDS, Traffic
@@ -49,6 +50,7 @@ class NodeCollector(Collector):
             "Windows given back because the node was short of memory",
             value=figures.evicted_windows,
         )
+        yield from _of_removals(figures.retention.counts)
         yield self._held()
 
     def _of_traffic(self) -> Iterator[Metric]:
@@ -91,6 +93,15 @@ class NodeCollector(Collector):
         for status, count in (("stored", held), ("duplicate", repeats), ("missing", missing)):
             family.add_metric([status], count)
         return family
+
+
+def _of_removals(counts: RemovalCounts) -> Iterator[Metric]:
+    for name, text, amount in (
+        ("deleted_files", "Objects of audio deleted, by age and by hand", counts.files),
+        ("deleted_bytes", "Bytes of these objects", counts.freed_bytes),
+        ("failed_deletions", "Tries to delete one that failed", counts.failed),
+    ):
+        yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=amount)
 
 
 def _gauges(figures: Figures) -> Iterator[tuple[str, str, float]]:

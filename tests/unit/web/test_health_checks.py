@@ -7,7 +7,9 @@ from pathlib import Path
 import attrs
 import pytest
 
+from interview_edge.archive.daily_sweep import SweepFigures
 from interview_edge.archive.health import ArchiveHealth
+from interview_edge.archive.retention import RemovalCounts
 from interview_edge.core.models import AckLevel, Layout
 from interview_edge.journal.journal import JournalStats
 from interview_edge.sessions.node_memory import memory_budget, resident_bytes
@@ -36,6 +38,7 @@ SOUND = Figures(
         p99_upload_ms=None,
         last_error=None,
     ),
+    retention=SweepFigures(max_age_days=None, counts=RemovalCounts(), last_at=None, last_error=None),
     catalog_ok=True,
 )
 CHUNKS = Settings(max_sessions=100, journal_max_bytes=10**6)
@@ -75,6 +78,11 @@ def journal(**changes: object) -> Figures:
         ("journal", attrs.evolve(SOUND, unjournalled=1), "warn"),
         ("vad", attrs.evolve(SOUND, vad_failures=1), "warn"),
         ("catalog", attrs.evolve(SOUND, catalog_ok=False), "error"),
+        (
+            "retention",
+            attrs.evolve(SOUND, retention=attrs.evolve(SOUND.retention, last_error="outage")),
+            "warn",
+        ),
     ],
 )
 def test_each_check_at_its_threshold(name: str, figures: Figures, expected: str) -> None:
