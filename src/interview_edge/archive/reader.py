@@ -61,9 +61,10 @@ class AudioReader:
         return _by_seq(await self._catalog.extents(key, seq, seq), seq, seq).get(seq)
 
     async def seconds(
-        self, key: StreamKey, first: int, last: int
+        self, key: StreamKey, first: int, last: int, *, unexpired: bool = False
     ) -> AsyncGenerator[tuple[int, bytes | None], None]:
         """(seq, PCM) of each of `first..last`, ascending; None for a second that isn't held or has expired.
+        Where they are to be `unexpired`, EdgeError(chunk_expired) for one that has.
 
         Holds at most a minute of audio, twice while it decodes. Close it (`contextlib.aclosing`) if you leave
         early.
@@ -72,12 +73,12 @@ class AudioReader:
         while start <= last:
             # Up to the end of an aligned segment, so that each is fetched once.
             end = min(last, (start - 1) // SEGMENT_CHUNKS * SEGMENT_CHUNKS + SEGMENT_CHUNKS)
-            found = await self._minute(key, start, end)
+            found = await self._minute(key, start, end, unexpired=unexpired)
             for seq in range(start, end + 1):
                 yield seq, found.get(seq)
             start = end + 1
 
-    async def _minute(self, key: StreamKey, first: int, last: int) -> Mapping[int, bytes]:
+    async def _minute(self, key: StreamKey, first: int, last: int, *, unexpired: bool) -> Mapping[int, bytes]:
         """What there is of `first..last`, at most a minute."""
         found = dict(await self._journal.read(key, first, last))
         if len(found) == last - first + 1:
@@ -86,6 +87,8 @@ class AudioReader:
         for seq, extent in _by_seq(await self._catalog.extents(key, first, last), first, last).items():
             if seq not in found and not extent.expired:
                 objects.setdefault(extent.key, {})[seq] = extent
+            elif seq not in found and unexpired:
+                raise EdgeError(CHUNK_EXPIRED, fields={"seq": seq})
         lost: list[ObjectNotFound] = []
         failed: list[BackendError] = []
         limiter = trio.CapacityLimiter(READ_AHEAD)
@@ -106,8 +109,11 @@ class AudioReader:
             raise failed[0]
         if lost:
             now = _by_seq(await self._catalog.extents(key, first, last), first, last)
-            if any(seq not in found and not extent.expired for seq, extent in now.items()):
+            gone = {seq: extent for seq, extent in now.items() if seq not in found}
+            if not all(extent.expired for extent in gone.values()):
                 raise lost[0]
+            if unexpired and gone:
+                raise EdgeError(CHUNK_EXPIRED, fields={"seq": min(gone)})
         return found
 
     async def _fetch(self, object_key: str, wanted: Mapping[int, Extent]) -> dict[int, bytes]:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import attrs
 
-from interview_edge.core.models import StreamKey
+from interview_edge.core.models import SeqRanges, StreamKey
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +106,10 @@ class FileRecords(Protocol):
         """The session whose keys have `component` after `sessions/` (core/keys.py), a tombstoned one too;
         None where there is no such session.
         """
+        ...
+
+    async def expired_seqs(self, key: StreamKey) -> SeqRanges:
+        """The seqs of a stream that read as expired: of several extents that hold one, the first stands."""
         ...
 
     # -- giving up

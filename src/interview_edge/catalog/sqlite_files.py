@@ -11,6 +11,8 @@ import apsw
 from interview_edge.catalog.files import FileCursor, FileTotals, StoredFile
 from interview_edge.catalog.sqlite_access import RunWork
 from interview_edge.core.keys import beginning_of_cut, parse_audio_key, session_component, session_id_of
+from interview_edge.core.models import SeqRanges, StreamKey
+from interview_edge.core.ranges import Ranges
 
 READABLE, EXPIRED, GONE = 0, 1, 2  # `objects.expired`
 
@@ -64,6 +66,9 @@ class SqliteFiles:
 
     async def session_of(self, component: str) -> str | None:
         return await self._read(partial(session_of, component=component))
+
+    async def expired_seqs(self, key: StreamKey) -> SeqRanges:
+        return await self._read(partial(expired_seqs, key=key))
 
     async def expire(self, session_id: str, keys: Sequence[str]) -> Sequence[StoredFile]:
         return await self._write(partial(expire, session_id=session_id, keys=tuple(keys)))
@@ -225,6 +230,27 @@ def session_of(connection: apsw.Connection, component: str) -> str | None:
         "SELECT session_id FROM sessions WHERE session_id BETWEEN ? AND ?", between
     )
     return next((each for (each,) in rows.fetchall() if session_component(each) == component), None)
+
+
+def expired_seqs(connection: apsw.Connection, key: StreamKey) -> SeqRanges:
+    """See `FileRecords.expired_seqs`. A stream of which nothing has expired costs one look at an index."""
+    of_stream = (key.session_id, key.stream)
+    some: Any = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM objects WHERE session_id = ? AND stream = ? AND expired > 0)", of_stream
+    ).get
+    if not some:
+        return ()
+    extents: Any = connection.execute(
+        f"SELECT first, last, expired <> {READABLE} FROM objects "  # noqa: S608  # a constant
+        "WHERE session_id = ? AND stream = ? ORDER BY recorded",
+        of_stream,
+    )
+    seen, found = Ranges(), Ranges()
+    for first, last, has_expired in extents:
+        if has_expired:
+            found.update(Ranges([(first, last)]).minus(seen))
+        seen.add_range(first, last)
+    return tuple(found)
 
 
 # -- giving up

@@ -165,6 +165,20 @@ async def _gives_up_in_two_steps(catalog: Catalog) -> None:
     must(left is not None and not left.expired, "record_gone leaves what hasn't expired alone", left)
 
 
+async def _says_what_expired(catalog: Catalog) -> None:
+    must(await catalog.files.expired_seqs(KEY) == (), "nothing of an unknown stream has expired", "")
+    for first, last in ((1, 3), (2, 5), (7, 8)):  # two nodes' objects share 2 and 3: the first stands
+        await catalog.record_stored(stored_chunks(first, last))
+    must(await catalog.files.expired_seqs(KEY) == (), "nothing has expired yet", "")
+    await catalog.files.expire(KEY.session_id, ["o/2-5", "o/7-8"])
+    found = await catalog.files.expired_seqs(KEY)
+    must(found == ((4, 5), (7, 8)), "expired_seqs: a seq that another extent holds hasn't expired", found)
+    await catalog.files.expire(KEY.session_id, ["o/1-3"])
+    await catalog.files.record_gone(KEY.session_id, ["o/7-8"])
+    found = await catalog.files.expired_seqs(KEY)
+    must(found == ((1, 5), (7, 8)), "expired_seqs: gone or not", found)
+
+
 async def _sweeps(catalog: Catalog) -> None:
     for session_id, at in (("a", 1), ("b", 5), ("c", 50), ("gone", 1)):
         await catalog.open_session(session_id, at)
@@ -201,6 +215,7 @@ FILE_CHECKS = (
     _shows_a_shared_object_once,
     _totals,
     _gives_up_in_two_steps,
+    _says_what_expired,
     _sweeps,
     _finds_the_session_of_a_key,
 )

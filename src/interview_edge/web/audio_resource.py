@@ -83,7 +83,7 @@ class AudioResource:
                     200: Content(
                         "audio/wav",
                         None,
-                        "All of it; `x-missing-seconds` says how much is silence.",
+                        "All of it; `x-missing-seconds` and `x-expired-seconds` say how much is silence.",
                         others={"audio/flac": None},
                     ),
                     206: Content("audio/wav", None, "The range asked for (WAV only)."),
@@ -91,6 +91,7 @@ class AudioResource:
                 errors=(
                     INVALID_QUERY,
                     STREAM_NOT_FOUND,
+                    CHUNK_EXPIRED,
                     AUDIO_TOO_LARGE,
                     RANGE_NOT_SATISFIABLE,
                     DOWNLOADS_BUSY,
@@ -140,12 +141,15 @@ class AudioResource:
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
             view = await view_session(key.session_id, self.context.registry, parts, caller())
+            expired = await parts.catalog.files.expired_seqs(key)
         if view is None:
             raise EdgeError(SESSION_NOT_FOUND)
         heard = {name: ledger for name, ledger in view.streams.items() if ledger.held}
         if key.stream not in heard:
             raise EdgeError(STREAM_NOT_FOUND, fields={"streams": sorted(heard)})
-        track = AudioTrack(key, heard[key.stream])
+        track = AudioTrack(key, heard[key.stream], expired)
+        if not track.has_audio:
+            raise EdgeError(CHUNK_EXPIRED)
         if not track.fits_wav:
             raise EdgeError(AUDIO_TOO_LARGE)
         return track
@@ -196,6 +200,7 @@ def _headers(track: AudioTrack, media_type: str) -> dict[str, str]:
         "x-content-type-options": "nosniff",
         "cache-control": "private, no-cache",
         "x-missing-seconds": str(track.missing_seconds),
+        "x-expired-seconds": str(track.expired_seconds),
     }
 
 

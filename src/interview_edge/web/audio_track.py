@@ -1,7 +1,7 @@
 """One stream's audio as one file: what is in it, how long it is, and its bytes, with bounded memory.
 
-The track is the ledger at one moment. Seconds that come later are not in it, so that all answers under one
-ETag are the same bytes.
+The track is the ledger, and what of it has expired, at one moment. Seconds that come later are not in it, and
+one that expires later ends the answer, so that all answers under one ETag are the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import trio
 
 from interview_edge.archive.reader import AudioReader
-from interview_edge.core.models import LedgerSnapshot, StreamKey
+from interview_edge.core.models import LedgerSnapshot, SeqRanges, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.core.ranges import Ranges
 from interview_edge.core.wav import HEADER_BYTES, MAX_DATA_BYTES, wav_header
@@ -30,10 +30,14 @@ _ENCODED_AT_ONCE = 60  # seconds
 
 @attrs.frozen
 class AudioTrack:
-    """What one stream holds, as audio from its first second to its last. All sizes are bytes."""
+    """What one stream holds, as audio from its first second to its last. All sizes are bytes.
+
+    `expired` are held seqs whose audio was deleted.
+    """
 
     key: StreamKey
     ledger: LedgerSnapshot
+    expired: SeqRanges = ()
 
     @property
     def last_seq(self) -> int:
@@ -47,10 +51,24 @@ class AudioTrack:
         ends = self.ledger.final_seq == self.last_seq
         return (self.last_seq - 1) * CHUNK_BYTES + (self.ledger.final_length if ends else CHUNK_BYTES)
 
+    def length_of(self, seq: int) -> int:
+        """Only the last second may be short; a short one in between (two nodes' ends) is filled up."""
+        return min(CHUNK_BYTES, self.pcm_bytes - (seq - 1) * CHUNK_BYTES)
+
     @property
     def missing_seconds(self) -> int:
         """How many seconds of silence stand in for what isn't held."""
         return self.last_seq - sum(last - first + 1 for first, last in self.ledger.held)
+
+    @property
+    def expired_seconds(self) -> int:
+        """How many seconds of silence stand in for what was deleted."""
+        return len(Ranges(self.expired))
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether anything is left of what was held."""
+        return next(self._readable(), None) is not None
 
     @property
     def fits_wav(self) -> bool:
@@ -62,15 +80,19 @@ class AudioTrack:
 
     @property
     def etag(self) -> str:
-        """Strong: held seconds never change, so the ledger stands for the bytes."""
+        """Strong: held seconds never change but to expire, so the ledger and these stand for the bytes."""
         ledger = self.ledger
-        named = (self.key.session_id, self.key.stream, ledger.held, ledger.final_seq, ledger.final_length)
+        what = (ledger.held, ledger.final_seq, ledger.final_length, self.expired)
+        named = (self.key.session_id, self.key.stream, *what)
         return f'"{hashlib.sha256(msgspec.json.encode(named)).hexdigest()[:32]}"'
 
+    def _readable(self) -> Iterator[tuple[int, int]]:
+        return Ranges(self.ledger.held).minus(Ranges(self.expired))
+
     def pieces(self, first: int) -> Iterator[tuple[int, int, bool]]:
-        """(first, last, held) of the track from second `first` on, in order, without gaps."""
+        """(first, last, readable) of the track from second `first` on, in order, without gaps."""
         start = first
-        for low, high in Ranges(self.ledger.held):
+        for low, high in self._readable():
             if high < start:
                 continue
             if low > start:
@@ -78,24 +100,26 @@ class AudioTrack:
                 start = low
             yield start, high, True
             start = high + 1
+        if start <= self.last_seq:
+            yield start, self.last_seq, False
 
 
 async def read_pcm(track: AudioTrack, reader: AudioReader, start: int) -> AsyncGenerator[bytes, None]:
     """The track's PCM from byte `start` on, a second at a time.
 
-    Holds about a minute of audio. Raises as the reader does; close it (`aclosing`) when you leave early.
+    Holds about a minute of audio. Raises as the reader does, and EdgeError(chunk_expired) for a second that
+    expired since the track was taken; close it (`aclosing`) when you leave early.
     """
     skip = start % CHUNK_BYTES
-    for first, last, held in track.pieces(start // CHUNK_BYTES + 1):
-        if not held:
-            for _ in range(first, last + 1):
-                yield _SILENCE[skip:]
+    for first, last, readable in track.pieces(start // CHUNK_BYTES + 1):
+        if not readable:
+            for seq in range(first, last + 1):
+                yield _SILENCE[skip : track.length_of(seq)]
                 skip = 0
             continue
-        async with aclosing(reader.seconds(track.key, first, last)) as seconds:
+        async with aclosing(reader.seconds(track.key, first, last, unexpired=True)) as seconds:
             async for seq, pcm in seconds:
-                # Only the last second may be short; a short one in between (two nodes' ends) is filled up.
-                length = min(CHUNK_BYTES, track.pcm_bytes - (seq - 1) * CHUNK_BYTES)
+                length = track.length_of(seq)
                 # Whoever reads us closes us with aclosing, so the block above ends in time.
                 yield (pcm or b"").ljust(length, b"\0")[skip:length]  # noqa: ASYNC119
                 skip = 0

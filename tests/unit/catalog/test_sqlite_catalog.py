@@ -116,7 +116,8 @@ async def test_files_of_an_older_version_are_counted(tmp_path: Path) -> None:
 def _undo_the_migration(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute(
-        "DROP INDEX objects_undeleted; ALTER TABLE streams DROP COLUMN file_count; "
+        "DROP INDEX objects_undeleted; DROP INDEX objects_expired; "
+        "ALTER TABLE streams DROP COLUMN file_count; "
         "ALTER TABLE streams DROP COLUMN file_bytes; ALTER TABLE sessions DROP COLUMN swept_before"
     )
     connection.pragma("user_version", 2)

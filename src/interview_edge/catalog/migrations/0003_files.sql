@@ -2,6 +2,7 @@
 
 -- `objects.expired`: 0 is readable, 1 has expired and its object may still be there, 2 is gone.
 CREATE INDEX objects_undeleted ON objects (session_id, object_key) WHERE expired = 1;
+CREATE INDEX objects_expired ON objects (session_id, stream) WHERE expired > 0;
 
 -- Of files that haven't expired.
 ALTER TABLE streams ADD COLUMN file_count BIGINT NOT NULL DEFAULT 0;
