@@ -41,6 +41,15 @@ async def delete_session(
     """
     await catalog.mark_deleted(session_id, at)
     await archive.forget(session_id)
+    await finish_deletion(session_id, journal=journal, catalog=catalog, backend=backend)
+
+
+async def finish_deletion(
+    session_id: str, *, journal: Journal, catalog: Catalog, backend: StorageBackend
+) -> None:
+    """Remove what is left of a session that has a tombstone, and that no archive works on. Idempotent; raises
+    as `delete_session` does.
+    """
     await journal.drop_session(session_id)
     await delete_objects(backend, session_id, timeout=STORE_TIMEOUT)
     await catalog.purge_session(session_id)

@@ -73,12 +73,18 @@ def segment_metadata(key: StreamKey, rows: Sequence[JournalRow]) -> dict[str, st
     """The same of a segment: `seq` and `timestamp_ms` are those of its first chunk, `last_seq` says how far
     it goes.
     """
-    return chunk_metadata(key, rows[0]) | {"last_seq": str(rows[-1].seq)}
+    last = rows[-1]
+    return chunk_metadata(key, rows[0]) | {"last_seq": str(last.seq)} | _final(last)
 
 
 def row_metadata(row: JournalRow) -> dict[str, str]:
     """What `chunk_metadata` says of the chunk."""
-    return {"seq": str(row.seq), "timestamp_ms": str(row.timestamp_ms)}
+    return {"seq": str(row.seq), "timestamp_ms": str(row.timestamp_ms)} | _final(row)
+
+
+def _final(row: JournalRow) -> dict[str, str]:
+    # Part of a chunk's identity, which fsck makes again from an object that no table names.
+    return {"final": "true"} if row.final else {}
 
 
 def session_metadata(key: StreamKey) -> dict[str, str]:

@@ -133,6 +133,14 @@ class FileRecords(Protocol):
         """
         ...
 
+    # -- repair
+
+    async def resize(self, session_id: str, key: str, size: int) -> None:
+        """The file's object has `size` bytes, whatever was recorded. Idempotent; nothing where the object
+        table names no such file.
+        """
+        ...
+
     # -- the sweep
 
     async def sessions_to_sweep(self, before: int, *, limit: int, after: str = "") -> Sequence[str]:

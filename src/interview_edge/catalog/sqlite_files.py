@@ -79,6 +79,9 @@ class SqliteFiles:
     async def record_gone(self, session_id: str, keys: Sequence[str]) -> Sequence[str]:
         return await self._write(partial(record_gone, session_id=session_id, keys=tuple(keys)))
 
+    async def resize(self, session_id: str, key: str, size: int) -> None:
+        await self._write(partial(resize, session_id=session_id, key=key, size=size))
+
     async def sessions_to_sweep(self, before: int, *, limit: int, after: str = "") -> Sequence[str]:
         return await self._read(partial(sessions_to_sweep, before=before, limit=limit, after=after))
 
@@ -304,6 +307,25 @@ def record_gone(connection: apsw.Connection, session_id: str, keys: Sequence[str
         if connection.changes():
             noted.append(key)
     return noted
+
+
+# -- repair
+
+
+def resize(connection: apsw.Connection, session_id: str, key: str, size: int) -> None:
+    """See `FileRecords.resize`."""
+    file = find(connection, session_id, key)
+    if file is None or file.expired:
+        return
+    connection.execute(
+        f"UPDATE objects SET object_size = ? WHERE session_id = ? AND stream = ? "  # noqa: S608  # a constant
+        f"AND first BETWEEN ? AND ? AND object_key = ? AND expired = {READABLE}",
+        (size, session_id, file.stream, file.first, file.last, key),
+    )
+    connection.execute(
+        "UPDATE streams SET file_bytes = file_bytes + ? WHERE session_id = ? AND stream = ?",
+        (size - file.size, session_id, file.stream),
+    )
 
 
 # -- the sweep

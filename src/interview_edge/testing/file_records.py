@@ -179,6 +179,21 @@ async def _says_what_expired(catalog: Catalog) -> None:
     must(found == ((1, 5), (7, 8)), "expired_seqs: gone or not", found)
 
 
+async def _resizes(catalog: Catalog) -> None:
+    await _store(catalog, KEY, [1, 2], 5)
+    for _ in range(2):
+        await catalog.files.resize(KEY.session_id, _chunk(1, KEY), 7)
+    await catalog.files.resize(KEY.session_id, _chunk(9, KEY), 7)
+    sizes = [f.size for f in await catalog.files.listing(limit=10)]
+    must(sizes == [7, CHUNK_BYTES], "resize corrects one file's size", sizes)
+    totals = await catalog.files.totals()
+    must(totals == FileTotals(2, 7 + CHUNK_BYTES, 1), "totals follow", totals)
+    await catalog.files.expire(KEY.session_id, [_chunk(1, KEY)])
+    await catalog.files.resize(KEY.session_id, _chunk(1, KEY), 9)
+    totals = await catalog.files.totals()
+    must(totals == FileTotals(1, CHUNK_BYTES, 1), "an expired file counts no more, whatever its size", totals)
+
+
 async def _sweeps(catalog: Catalog) -> None:
     for session_id, at in (("a", 1), ("b", 5), ("c", 50), ("gone", 1)):
         await catalog.open_session(session_id, at)
@@ -216,6 +231,7 @@ FILE_CHECKS = (
     _totals,
     _gives_up_in_two_steps,
     _says_what_expired,
+    _resizes,
     _sweeps,
     _finds_the_session_of_a_key,
 )
