@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import attrs
-import msgspec
 import trio
 from quart import Response, request
 
@@ -27,6 +25,7 @@ from interview_edge.errors import (
 from interview_edge.sessions.deleting import delete
 from interview_edge.sessions.view import SessionView, view_session, view_summary
 from interview_edge.web.context import WebContext
+from interview_edge.web.cursors import decode_cursor, encode_cursor
 from interview_edge.web.door import caller
 from interview_edge.web.messages import json_reply, whole_number
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
@@ -113,7 +112,7 @@ class SessionResource:
 
     async def index(self) -> Response:
         limit = whole_number(request, "limit", PAGE, 1, MAX_PAGE)
-        before = _parse_cursor(request.args.get("cursor"))
+        before = decode_cursor(request.args.get("cursor"), tuple[int, str])
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
             asker = caller()
@@ -122,7 +121,7 @@ class SessionResource:
             )
             page = found[:limit]
             views = [await view_summary(summary, self.context.registry, parts) for summary in page]
-        following = _cursor(page[-1].created_at, page[-1].session_id) if len(found) > limit else None
+        following = encode_cursor((page[-1].created_at, page[-1].session_id)) if len(found) > limit else None
         return json_reply({"items": [_show_summary(v) for v in views if v is not None], "next": following})
 
     async def state(self, session_id: str) -> Response:
@@ -197,20 +196,3 @@ def _show_summary(view: SessionView) -> dict[str, Any]:
         "finalized": view.finalized_at is not None,
         "finalized_at": None if view.finalized_at is None else iso_from_ms(view.finalized_at),
     }
-
-
-def _cursor(created_at: int, session_id: str) -> str:
-    """Opaque to clients: where the next page begins."""
-    return base64.urlsafe_b64encode(msgspec.json.encode((created_at, session_id))).decode().rstrip("=")
-
-
-def _parse_cursor(raw: str | None) -> tuple[int, str] | None:
-    if raw is None:
-        return None
-    try:
-        decoded = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(decoded, type=tuple[int, str])
-    except ValueError as error:  # binascii's, msgspec's and the codec's errors all are
-        raise EdgeError(
-            INVALID_QUERY, "cursor must be `next` of a page", fields={"field": "cursor"}
-        ) from error
