@@ -141,6 +141,11 @@ NOT_FINALIZED = _kind("not_finalized", "the session is not finalized", 404, None
 CHUNK_NOT_FOUND = _kind("chunk_not_found", "no chunk is held at this seq", 404, None, Fault.CLIENT)
 CHUNK_EXPIRED = _kind("chunk_expired", "the audio expired and was deleted", 410, None, Fault.CLIENT)
 STREAM_NOT_FOUND = _kind("stream_not_found", "the session has no such stream", 404, None, Fault.CLIENT)
+FILE_NOT_FOUND = _kind("file_not_found", "no such file", 404, None, Fault.CLIENT)
+FILE_STAYS = _kind("file_stays", "result.json is deleted with its session", 409, None, Fault.CLIENT)
+PATH_REFUSED = _kind(
+    "path_refused", "a path is the key of a file: sessions/{id}/...", 403, None, Fault.CLIENT
+)
 AUDIO_TOO_LARGE = _kind(
     "audio_too_large", "the audio is over 4 GiB; read it chunk by chunk", 413, None, Fault.CLIENT
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
+from functools import partial
 from typing import IO
 
 import attrs
@@ -27,39 +27,18 @@ from interview_edge.errors import (
 )
 from interview_edge.sessions.view import view_session
 from interview_edge.web.audio_track import AudioTrack, encode_flac_file, read_wav
-from interview_edge.web.byte_range import UnsatisfiableRangeError, parse_range
 from interview_edge.web.context import WebContext
 from interview_edge.web.door import caller
+from interview_edge.web.file_answers import Downloads, RangedFile, head_answer, streamed
 from interview_edge.web.messages import held_by_request, parse_whole_number
-from interview_edge.web.pieces import Pieces
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
 from interview_edge.web.schemas import STREAM, TEXT
 
-# Each holds a minute of audio, twice while a segment is decoded: 32 of them some 130 MB.
-MAX_DOWNLOADS = 32
 MAX_SEQ = 2**31 - 1
 FILE_PART = 64 * 1024
 
 _STREAM = Parameter("stream", STREAM, "default `mixed`")
-
-
-class Downloads:
-    """How many audio files are on their way."""
-
-    def __init__(self, limit: int = MAX_DOWNLOADS) -> None:
-        self._free = limit
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Take a place for the block. Raises EdgeError(downloads_busy) where there is none."""
-        if self._free == 0:
-            raise EdgeError(DOWNLOADS_BUSY, retry_after=5)
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1
 
 
 @attrs.frozen
@@ -155,43 +134,19 @@ class AudioResource:
         return track
 
     async def _wav(self, track: AudioTrack) -> Response:
-        size = track.wav_bytes
-        headers = _headers(track, "audio/wav") | {"accept-ranges": "bytes", "etag": track.etag}
-        status, start, stop = 200, 0, size
-        # RFC 9110: Range is of GET alone; under If-Range only where the ETag still is the same.
-        if request.method == "GET" and request.headers.get("if-range", track.etag) == track.etag:
-            try:
-                wanted = parse_range(request.headers.get("range"), size)
-            except UnsatisfiableRangeError:
-                raise EdgeError(RANGE_NOT_SATISFIABLE, fields={"size": size}) from None
-            if wanted is not None:
-                status, (start, stop) = 206, wanted
-                headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
-        headers["content-length"] = str(stop - start)
-        if request.method == "HEAD":
-            return _head(headers)
-        return await self._stream(read_wav(track, self.context.parts.reader, start, stop), status, headers)
+        reader = self.context.parts.reader
+        headers = _headers(track, "audio/wav")
+        file = RangedFile(track.wav_bytes, track.etag, headers, partial(read_wav, track, reader))
+        return await file.answer(self.context.parts.settings.upload_timeout)
 
     async def _flac(self, track: AudioTrack) -> Response:
         headers = _headers(track, "audio/flac")
         if request.method == "HEAD":
-            return _head(headers)
+            return head_answer(headers)
         parts = self.context.parts
         file = await encode_flac_file(track, parts.reader, parts.settings.data_dir)
         held_by_request().callback(file.close)
-        return await self._stream(_read_file(file), 200, headers)
-
-    async def _stream(
-        self, pieces: AsyncGenerator[bytes, None], status: int, headers: dict[str, str]
-    ) -> Response:
-        held_by_request().push_async_callback(pieces.aclose)
-        body = Pieces(pieces, self.context.parts.settings.upload_timeout)
-        await body.start()
-        response = Response(body, status, headers)
-        response.timeout = (
-            None  # as long as the listener reads; the server's send_timeout ends one that doesn't
-        )
-        return response
+        return await streamed(_read_file(file), headers, parts.settings.upload_timeout)
 
 
 def _headers(track: AudioTrack, media_type: str) -> dict[str, str]:
@@ -202,14 +157,6 @@ def _headers(track: AudioTrack, media_type: str) -> dict[str, str]:
         "x-missing-seconds": str(track.missing_seconds),
         "x-expired-seconds": str(track.expired_seconds),
     }
-
-
-def _head(headers: dict[str, str]) -> Response:
-    """The answer to HEAD: `headers` alone, without the Content-Length that Quart gives an empty body."""
-    response = Response(b"")
-    response.headers.pop("content-length")
-    response.headers.update(headers)
-    return response
 
 
 async def _read_file(file: IO[bytes]) -> AsyncGenerator[bytes, None]:

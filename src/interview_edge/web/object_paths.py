@@ -11,8 +11,7 @@ from urllib.parse import quote, unquote
 
 from werkzeug.routing import BaseConverter
 
-from interview_edge.backends.keys import validate_key
-from interview_edge.backends.protocol import BackendRefused
+from interview_edge.backends.keys import is_valid_key
 from interview_edge.core.keys import parse_audio_key
 from interview_edge.errors import PATH_REFUSED, EdgeError
 
@@ -37,11 +36,8 @@ def check_object_key(path: str) -> str:
     """The key, where it may be one of this store's. Raises EdgeError(path_refused) for anything else: another
     folder, a way out of it, what no store takes.
     """
-    try:
-        validate_key(path)
-    except BackendRefused:
-        raise EdgeError(PATH_REFUSED) from None
-    if not path.startswith(_PREFIX) or (parse_audio_key(path) is None and not is_result(path)):
+    known = path.startswith(_PREFIX) and (parse_audio_key(path) is not None or is_result(path))
+    if not known or not is_valid_key(path):
         raise EdgeError(PATH_REFUSED)
     return path
 
