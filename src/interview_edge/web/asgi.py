@@ -64,6 +64,9 @@ from interview_edge.web.services import ServiceHealth, check_service
 from interview_edge.web.session_resource import SessionResource
 from interview_edge.web.socket_admission import admit_by_first_frame, waits_for_first_frame
 from interview_edge.web.state_lane_resource import StateLaneResource
+from interview_edge.web.storage_downloads import StorageDownloads
+from interview_edge.web.storage_removals import StorageRemovals
+from interview_edge.web.storage_resource import StorageResource
 from interview_edge.web.traffic import CLIENT_GONE, UNMATCHED, Traffic
 from interview_edge.web.usage_resource import UsageResource
 
@@ -320,6 +323,9 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *SessionResource(context).routes(),
         *StateLaneResource(context).routes(),
         *AudioResource(context).routes(),
+        *StorageResource(context).routes(),
+        *StorageDownloads(context).routes(),
+        *StorageRemovals(context).routes(),
         *AuthResource(context).routes(),
         *RealtimeResource(
             context.realtime, context.access.quotas, context.parts.settings.realtime_root_alias

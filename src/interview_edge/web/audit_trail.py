@@ -8,6 +8,7 @@ audit. Where the row can't be written, the answer says so in place of the one th
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +27,8 @@ from interview_edge.web.refusals import refuse_http
 from interview_edge.web.route_table import Match
 
 log = structlog.get_logger(__name__)
+
+_PLACE = re.compile("<[a-z]+:")
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -181,4 +184,4 @@ def _target(match: Match) -> str | None:
 
 
 def _route_of(match: Match) -> str:
-    return f"{match.route.method} {match.route.path}".replace("<segment:", "{").replace(">", "}")
+    return f"{match.route.method} {_PLACE.sub('{', match.route.path)}".replace(">", "}")

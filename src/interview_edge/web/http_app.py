@@ -20,6 +20,7 @@ from interview_edge.errors import (
 )
 from interview_edge.web.hypercorn import BodyBudget, BodyLimit
 from interview_edge.web.messages import REQUEST_STACK
+from interview_edge.web.object_paths import KeyConverter
 from interview_edge.web.paths import SegmentConverter
 from interview_edge.web.refusals import error_body, error_headers, family_of, known_error, refuse_http
 from interview_edge.web.routes import Route
@@ -36,7 +37,7 @@ def build_http_app(routes: Sequence[Route]) -> AsgiApp:
     app = QuartTrio("interview_edge.web", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = None  # BodyLimit's, a limit for each route
-    app.url_map.converters["segment"] = SegmentConverter
+    app.url_map.converters |= {"segment": SegmentConverter, "key": KeyConverter}
     app.url_map.merge_slashes = False
     for route in routes:
         app.add_url_rule(route.path, f"{route.method} {route.path}", route.view, methods=[route.method])

@@ -14,8 +14,9 @@ from interview_edge.web.access_schemas import ACCESS_SCHEMAS
 from interview_edge.web.refusals import Family, family_of
 from interview_edge.web.routes import Content, Parameter, Route, Visitors
 from interview_edge.web.schemas import SCHEMAS, STREAM, ref
+from interview_edge.web.storage_schemas import STORAGE_SCHEMAS
 
-_PARAMETER = re.compile(r"<segment:([a-z_]+)>")
+_PARAMETER = re.compile(r"<(?:segment|key):([a-z_]+)>")
 _ERRORS = {Family.INGEST: "Error", Family.API: "ApiError", Family.OPENAI: "OpenAiError"}
 _SECURITY: Mapping[str, Mapping[str, str]] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a JWT."},
@@ -26,6 +27,11 @@ _PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "session_id": (
         {"type": "string", "minLength": 1, "maxLength": 128},
         "any Unicode, percent-encoded (a `/` in it as `%2F`)",
+    ),
+    "user_id": ({"type": "string", "minLength": 1}, "whose files, percent-encoded"),
+    "path": (
+        {"type": "string", "minLength": 1},
+        "a file's key, each of its segments percent-encoded once more (`%` as `%25`)",
     ),
     "key_id": ({"type": "string", "minLength": 1}, "the public part of an API key"),
     "stream": (STREAM, "an audio channel of the session"),
@@ -52,7 +58,10 @@ def make_openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
             ),
         },
         "paths": paths,
-        "components": {"schemas": {**SCHEMAS, **ACCESS_SCHEMAS}, "securitySchemes": _SECURITY},
+        "components": {
+            "schemas": {**SCHEMAS, **ACCESS_SCHEMAS, **STORAGE_SCHEMAS},
+            "securitySchemes": _SECURITY,
+        },
     }
 
 

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, RequestRedirect, Rule
 
 from interview_edge.errors import METHOD_NOT_ALLOWED, ROUTE_NOT_FOUND, EdgeError
+from interview_edge.web.object_paths import KeyConverter
 from interview_edge.web.paths import SegmentConverter
 from interview_edge.web.routes import Route
 
@@ -32,7 +33,7 @@ class RouteTable:
         self._by_endpoint = {f"{route.method} {route.path}": route for route in routes}
         table = Map(
             [_rule(route, endpoint) for endpoint, route in self._by_endpoint.items()],
-            converters={"segment": SegmentConverter},
+            converters={"segment": SegmentConverter, "key": KeyConverter},
             merge_slashes=False,
         )
         self._adapter = table.bind("")

@@ -12,7 +12,6 @@ import hashlib
 import time
 import zipfile
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
 
 import msgspec
 import trio
@@ -48,7 +47,7 @@ class ZipStream:
 
     def __init__(self, now: float) -> None:
         self._sink = _Sink()
-        self._zip: Any = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_STORED)  # type: ignore[arg-type]
+        self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_STORED)
         self._date = time.gmtime(now)[:6]
         self._manifest: list[bytes] = []
 

@@ -15,7 +15,7 @@ import trio
 from asgi_calls import PATIENCE, Answer, call
 from interview_edge.app import Edge
 from interview_edge.core.models import Layout, SegmentFormat, StreamKey
-from interview_edge.web.audio_resource import MAX_DOWNLOADS
+from interview_edge.web.file_answers import MAX_DOWNLOADS
 from nodes import OpenNode, connect, second
 
 SHORT = second(9)[:3_200]

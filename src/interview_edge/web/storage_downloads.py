@@ -1,0 +1,188 @@
+"""`/api/audio-storage/download`: one object with Range, or many as one ZIP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+import trio
+from quart import Response
+
+from interview_edge.access.principal import Scope
+from interview_edge.backends.protocol import ObjectNotFound, StorageBackend
+from interview_edge.catalog.files import FileCursor, FileRecords
+from interview_edge.core.keys import check_session_id, session_component
+from interview_edge.errors import (
+    BODY_NOT_JSON,
+    BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
+    CATALOG_UNAVAILABLE,
+    CHUNK_EXPIRED,
+    DOWNLOADS_BUSY,
+    FILE_NOT_FOUND,
+    INVALID_BODY,
+    INVALID_PATH,
+    INVALID_SESSION_ID,
+    PATH_REFUSED,
+    RANGE_NOT_SATISFIABLE,
+    SESSION_NOT_FOUND,
+    STORAGE_UNAVAILABLE,
+    EdgeError,
+)
+from interview_edge.web.context import WebContext
+from interview_edge.web.file_answers import Downloads, RangedFile, attachment, streamed
+from interview_edge.web.messages import held_by_request, invalid_field, parse_object, read_body
+from interview_edge.web.routes import Content, Parameter, Route
+from interview_edge.web.schemas import TEXT, ref
+from interview_edge.web.storage_schemas import MAX_PATHS
+from interview_edge.web.stored_objects import find_object
+from interview_edge.web.zip_stream import zip_objects
+
+PIECE = 1024 * 1024
+FILES_A_LOOK = 500
+BATCH_BODY = 1_200_000  # a thousand paths of the longest kind
+
+_COMMON = {"x-content-type-options": "nosniff", "cache-control": "private, no-cache"}
+_BODY_ERRORS = (BODY_NOT_JSON, BODY_TOO_LARGE, BODY_TOO_SLOW, INVALID_BODY)
+
+
+@attrs.frozen
+class StorageDownloads:
+    """The views."""
+
+    context: WebContext
+    downloads: Downloads = attrs.field(factory=Downloads)
+
+    def routes(self) -> list[Route]:
+        found = (PATH_REFUSED, INVALID_PATH, FILE_NOT_FOUND, CHUNK_EXPIRED)
+        failing = (DOWNLOADS_BUSY, CATALOG_UNAVAILABLE, STORAGE_UNAVAILABLE)
+        return [
+            Route(
+                method="GET",
+                path="/api/audio-storage/download/<key:path>",
+                view=self.one,
+                access=(Scope.ADMIN,),
+                audited="storage.download",
+                summary="One object as it lies in the store",
+                answers={
+                    200: Content("application/octet-stream", None, "All of it.", others=_OTHERS),
+                    206: Content("application/octet-stream", None, "The range.", others=_OTHERS),
+                },
+                errors=(RANGE_NOT_SATISFIABLE, *found, *failing),
+                parameters=(
+                    Parameter("range", TEXT, "one range of bytes", place="header"),
+                    Parameter("if-range", TEXT, "the ETag that the range is of", place="header"),
+                ),
+            ),
+            Route(
+                method="POST",
+                path="/api/audio-storage/download",
+                view=self.many,
+                access=(Scope.ADMIN,),
+                audited="storage.download",
+                summary="Many objects as one ZIP, with a manifest of their SHA-256",
+                answers={200: Content("application/zip", None, "The entries are named by their keys.")},
+                errors=(*_BODY_ERRORS, INVALID_SESSION_ID, SESSION_NOT_FOUND, *found, *failing),
+                body=Content(
+                    "application/json", ref("FilesWanted"), f"1..{MAX_PATHS} keys, or a whole session."
+                ),
+                max_body=BATCH_BODY,
+            ),
+        ]
+
+    async def one(self, path: str) -> Response:
+        parts = self.context.parts
+        with trio.fail_after(parts.settings.storage_timeout):
+            found = await _found(path, self.context)
+        headers = {
+            **_COMMON,
+            "content-type": found.media_type,
+            "content-disposition": attachment(found.key.rpartition("/")[2]),
+        }
+        held_by_request().enter_context(self.downloads.one())
+        file = RangedFile(found.size, found.etag, headers, partial(read_object, parts.backend, found.key))
+        try:
+            return await file.answer(parts.settings.upload_timeout)
+        except ObjectNotFound:
+            raise EdgeError(FILE_NOT_FOUND, fields={"path": found.key}) from None
+
+    async def many(self) -> Response:
+        parts = self.context.parts
+        body = parse_object(await read_body())
+        if ("paths" in body) == ("sessionId" in body):
+            raise invalid_field("paths", "or sessionId must be there, and not both")
+        with trio.fail_after(parts.settings.upload_timeout):
+            name, keys = await (self._paths(body) if "paths" in body else self._session(body))
+        held_by_request().enter_context(self.downloads.one())
+        pieces = zip_objects(
+            keys, parts.backend, now=parts.wall_ms() / 1000, timeout=parts.settings.upload_timeout
+        )
+        headers = {**_COMMON, "content-type": "application/zip", "content-disposition": attachment(name)}
+        return await streamed(pieces, headers, parts.settings.upload_timeout)
+
+    async def _paths(self, body: dict[str, Any]) -> tuple[str, AsyncIterator[str]]:
+        found = [await _found(path, self.context) for path in read_paths(body)]
+        return "audio.zip", _each([each.key for each in found])
+
+    async def _session(self, body: dict[str, Any]) -> tuple[str, AsyncIterator[str]]:
+        session_id = body["sessionId"]
+        if not isinstance(session_id, str):
+            raise invalid_field("sessionId", "must be text")
+        record = await self.context.parts.catalog.load_session(check_session_id(session_id))
+        if record is None or record.deleted_at is not None:
+            raise EdgeError(SESSION_NOT_FOUND)
+        files = self.context.parts.catalog.files
+        if not await files.listing(limit=1, session_id=session_id):
+            raise EdgeError(FILE_NOT_FOUND)
+        result = None if record.finalized is None else record.finalized.result_key
+        return f"{session_component(session_id)}.zip", _keys_of_session(session_id, files, result)
+
+
+_OTHERS = {"audio/flac": None, "audio/wav": None, "application/json": None}
+
+
+async def _found(path: str, context: WebContext) -> Any:
+    try:
+        return await find_object(path, context.parts)
+    except ObjectNotFound:
+        raise EdgeError(FILE_NOT_FOUND, fields={"path": path}) from None
+
+
+def read_paths(body: dict[str, Any]) -> Sequence[str]:
+    """The paths of a batch, each once. Raises EdgeError(invalid_body)."""
+    paths = body.get("paths")
+    if not isinstance(paths, list) or not 1 <= len(paths) <= MAX_PATHS:
+        raise invalid_field("paths", f"must be a list of 1..{MAX_PATHS} keys")
+    if not all(isinstance(path, str) for path in paths):
+        raise invalid_field("paths", "must hold text")
+    return list(dict.fromkeys(paths))
+
+
+async def read_object(
+    backend: StorageBackend, key: str, start: int, stop: int
+) -> AsyncGenerator[bytes, None]:
+    """Bytes `start..stop` (exclusive) of an object, a piece at a time. Raises as the backend does."""
+    while start < stop:
+        piece = await backend.get_range(key, start, min(PIECE, stop - start))
+        if not piece:
+            return  # shorter than the catalog knows: the client sees that Content-Length isn't met
+        start += len(piece)
+        yield piece
+
+
+async def _each(keys: Sequence[str]) -> AsyncIterator[str]:
+    for key in keys:
+        yield key
+
+
+async def _keys_of_session(session_id: str, files: FileRecords, result: str | None) -> AsyncIterator[str]:
+    """Page by page, so that a day of one-second objects is no list in memory."""
+    after: FileCursor | None = None
+    while page := await files.listing(limit=FILES_A_LOOK, after=after, session_id=session_id):
+        for file in page:
+            yield file.key
+        after = page[-1].cursor
+    if result is not None:
+        yield result
