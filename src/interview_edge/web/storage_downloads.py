@@ -23,7 +23,6 @@ from interview_edge.errors import (
     DOWNLOADS_BUSY,
     FILE_NOT_FOUND,
     INVALID_BODY,
-    INVALID_PATH,
     INVALID_SESSION_ID,
     PATH_REFUSED,
     RANGE_NOT_SATISFIABLE,
@@ -56,7 +55,7 @@ class StorageDownloads:
     downloads: Downloads = attrs.field(factory=Downloads)
 
     def routes(self) -> list[Route]:
-        found = (PATH_REFUSED, INVALID_PATH, FILE_NOT_FOUND, CHUNK_EXPIRED)
+        found = (PATH_REFUSED, FILE_NOT_FOUND, CHUNK_EXPIRED)
         failing = (DOWNLOADS_BUSY, CATALOG_UNAVAILABLE, STORAGE_UNAVAILABLE)
         return [
             Route(

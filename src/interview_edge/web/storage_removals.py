@@ -1,4 +1,4 @@
-"""`/api/audio-storage`: deleting files, and cleaning up by age. Each answer says what went and what didn't."""
+"""`/api/audio-storage`: deleting files, and cleaning up by age. An answer says what went and what didn't."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from interview_edge.errors import (
     BODY_TOO_LARGE,
     BODY_TOO_SLOW,
     CATALOG_UNAVAILABLE,
+    CHUNK_EXPIRED,
     FILE_NOT_FOUND,
     FILE_STAYS,
     INVALID_BODY,
-    INVALID_PATH,
     PATH_REFUSED,
     STORAGE_UNAVAILABLE,
     EdgeError,
@@ -59,7 +59,7 @@ class StorageRemovals:
                 audited="storage.delete",
                 summary="Delete one file; reads of its seconds answer 410 from then on",
                 answers=deleted,
-                errors=(PATH_REFUSED, INVALID_PATH, FILE_NOT_FOUND, FILE_STAYS, *failing),
+                errors=(PATH_REFUSED, FILE_NOT_FOUND, FILE_STAYS, CHUNK_EXPIRED, *failing),
             ),
             Route(
                 method="POST",

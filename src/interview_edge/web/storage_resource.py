@@ -97,7 +97,7 @@ class StorageResource:
 
     async def files(self, user_id: str) -> Response:
         limit = whole_number(request, "limit", PAGE, 1, MAX_PAGE)
-        place = decode_cursor(request.args.get("cursor"), _Place)
+        place = decode_cursor(request.args.get("cursor"), tuple[int, str, str, int, str])
         files = self.context.parts.catalog.files
         with trio.fail_after(self.context.parts.settings.storage_timeout):
             found = await files.listing(

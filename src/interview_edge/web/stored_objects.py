@@ -1,4 +1,6 @@
-"""Which object a path means: looked up in the catalog, so that nothing is served or deleted by its name alone."""
+"""Which object a path means: looked up in the catalog, so that nothing is served or deleted by its
+name alone.
+"""
 
 from __future__ import annotations
 

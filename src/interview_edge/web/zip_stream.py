@@ -23,6 +23,9 @@ MANIFEST = "manifest.jsonl"
 INLINE_BYTES = 256 * 1024
 
 
+_FIRST_DATE = 315_532_800.0  # 1980: a ZIP knows none before, and a machine without a clock may be in 1970
+
+
 class _Sink:
     """Where ZipFile writes: it can't seek, so sizes and checksums follow each entry's data."""
 
@@ -36,6 +39,9 @@ class _Sink:
     def flush(self) -> None:
         """Nothing is held back."""
 
+    def close(self) -> None:
+        """There is nothing to close."""
+
     def taken(self) -> bytes:
         """What was written since the last call."""
         parts, self._parts = self._parts, []
@@ -48,7 +54,7 @@ class ZipStream:
     def __init__(self, now: float) -> None:
         self._sink = _Sink()
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_STORED)
-        self._date = time.gmtime(now)[:6]
+        self._date = time.gmtime(max(now, _FIRST_DATE))[:6]
         self._manifest: list[bytes] = []
 
     async def add(self, key: str, data: bytes) -> bytes:

@@ -59,6 +59,7 @@ def anybody(right: int = 200) -> Row:
 
 ONE = "/v1/sessions/<segment:session_id>"
 SOCKET = "/v1/audio/ws/<segment:session_id>"
+STORAGE = "/api/audio-storage"
 EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", "/health"): anybody(),
     ("GET", "/livez"): anybody(),
@@ -84,6 +85,13 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", SOCKET): scoped("ingest", right=426, other=404),  # without an upgrade
     ("GET", f"{SOCKET}/<segment:stream>"): scoped("ingest", right=426, other=404),
     ("POST", "/api/ws/ticket"): scoped("ingest"),
+    ("GET", f"{STORAGE}/stats"): scoped("admin"),
+    ("GET", f"{STORAGE}/files/<segment:user_id>"): scoped("admin"),
+    ("GET", f"{STORAGE}/download/<key:path>"): scoped("admin", right=404),  # no such file
+    ("POST", f"{STORAGE}/download"): scoped("admin", right=400),  # without a body
+    ("DELETE", f"{STORAGE}/files/<key:path>"): scoped("admin", right=404),
+    ("POST", f"{STORAGE}/delete"): scoped("admin", right=400),
+    ("POST", f"{STORAGE}/cleanup"): scoped("admin", right=400),
     ("GET", "/auth/me"): signed_in(200),
     ("POST", "/auth/logout"): signed_in(200),
     ("GET", "/auth/keys"): signed_in(200),
@@ -114,10 +122,11 @@ class People:
         session_id = re.sub(r"\W+", "-", f"{method}{pattern}{more}")
         async with self.edge.registry.use(session_id, Caller("alice")):
             pass
-        values = {"session_id": session_id, "stream": "mixed", "seq": "1"}
+        values = {"session_id": session_id, "stream": "mixed", "seq": "1", "user_id": "alice"}
+        values["path"] = f"sessions/{session_id}/chunks/00000001.pcm"
         if "key_id" in pattern:
             values["key_id"] = (await self.key(("rag",))).split("_")[1]
-        return re.sub(r"<segment:(\w+)>", lambda found: values[found[1]], pattern)
+        return re.sub(r"<\w+:(\w+)>", lambda found: values[found[1]], pattern)
 
 
 async def people(edge: Edge) -> People:
