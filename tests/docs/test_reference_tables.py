@@ -93,7 +93,7 @@ async def test_who_may_is_as_the_door_sees_it(edge: Edge) -> None:
     for who, routes in table("docs/reference/http.md", "Who"):
         documented |= {route: names(who) or {who} for route in names(routes)}
     assert documented == {
-        route.method + " " + re.sub("<segment:(.*?)>", r"{\1}", route.path): (
+        route.method + " " + re.sub("<[a-z]+:(.*?)>", r"{\1}", route.path): (
             {route.access.value}
             if isinstance(route.access, Visitors)
             else {scope.value for scope in route.access}

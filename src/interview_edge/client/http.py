@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import attrs
 import httpx
@@ -140,7 +141,34 @@ class EdgeHttp:
                     raise _unreachable(error) from error
             return SavedAudio(size, int(response.headers.get("x-missing-seconds", 0)))
 
+    # -- stored audio, for scope admin
+
+    async def storage_stats(self) -> dict[str, Any]:
+        """`GET /api/audio-storage/stats`: files and bytes stored, and how storing goes."""
+        return await self._data("GET", "/api/audio-storage/stats")
+
+    async def files(
+        self, user: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> dict[str, Any]:
+        """`GET /api/audio-storage/files/{user}`: one page; `nextCursor` is the next page's `cursor`."""
+        path = f"/api/audio-storage/files/{quote(user, safe='')}"
+        return await self._data("GET", path, params={"limit": limit, "cursor": cursor})
+
+    async def delete_files(self, keys: Sequence[str]) -> dict[str, Any]:
+        """`POST /api/audio-storage/delete`: `deleted`, `failed` by path with its reason."""
+        return await self._data("POST", "/api/audio-storage/delete", body={"paths": list(keys)})
+
+    async def clean_up(self, max_age_days: int, *, dry_run: bool = False) -> dict[str, Any]:
+        """`POST /api/audio-storage/cleanup`: what is older goes, but of live sessions."""
+        body = {"maxAgeDays": max_age_days, "dryRun": dry_run}
+        return await self._data("POST", "/api/audio-storage/cleanup", body=body)
+
     # -- inside
+
+    async def _data(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        """What a success of the family `/api` holds."""
+        data: dict[str, Any] = (await self._json(method, path, **more))["data"]
+        return data
 
     async def _json(
         self,
