@@ -58,7 +58,7 @@ class AudioReader:
         raise EdgeError(CHUNK_EXPIRED, fields={"seq": seq})
 
     async def _extent(self, key: StreamKey, seq: int) -> Extent | None:
-        return _by_seq(await self._catalog.extents(key, seq, seq), seq, seq).get(seq)
+        return by_seq(await self._catalog.extents(key, seq, seq), seq, seq).get(seq)
 
     async def seconds(
         self, key: StreamKey, first: int, last: int, *, unexpired: bool = False
@@ -84,7 +84,7 @@ class AudioReader:
         if len(found) == last - first + 1:
             return found
         objects: dict[str, dict[int, Extent]] = {}
-        for seq, extent in _by_seq(await self._catalog.extents(key, first, last), first, last).items():
+        for seq, extent in by_seq(await self._catalog.extents(key, first, last), first, last).items():
             if seq not in found and not extent.expired:
                 objects.setdefault(extent.key, {})[seq] = extent
             elif seq not in found and unexpired:
@@ -108,7 +108,7 @@ class AudioReader:
         if failed:
             raise failed[0]
         if lost:
-            now = _by_seq(await self._catalog.extents(key, first, last), first, last)
+            now = by_seq(await self._catalog.extents(key, first, last), first, last)
             gone = {seq: extent for seq, extent in now.items() if seq not in found}
             if not all(extent.expired for extent in gone.values()):
                 raise lost[0]
@@ -129,7 +129,7 @@ class AudioReader:
         return found
 
 
-def _by_seq(extents: Sequence[Extent], first: int, last: int) -> dict[int, Extent]:
+def by_seq(extents: Sequence[Extent], first: int, last: int) -> dict[int, Extent]:
     """Which extent holds each of `first..last`: of several the one that was recorded first stands."""
     found: dict[int, Extent] = {}
     for extent in sorted(extents, key=lambda extent: extent.recorded):
