@@ -1,10 +1,9 @@
-"""A store that is damaged in each way: what fsck says, what it mends, and that it never deletes what is held."""
+"""A store that is damaged in each way: what fsck says, what it mends; it never deletes what is held."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import apsw
@@ -16,12 +15,13 @@ from interview_edge.archive.fsck import Finding, Fsck, FsckOptions, Kind, State,
 from interview_edge.archive.fsck import access as access_module
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.backends.protocol import BackendRefused, BackendUnavailable
+from interview_edge.catalog import FinalizedResult
 from interview_edge.core.keys import chunk_key, conflict_key, result_key, segment_key, session_prefix
-from interview_edge.core.models import Layout, SegmentFormat, StreamKey
+from interview_edge.core.models import Chunk, Layout, SegmentFormat, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.wav import encode_wav
 from interview_edge.errors import CHUNK_EXPIRED, EdgeError
-from interview_edge.testing import FaultyBackend
+from interview_edge.testing import Effect, FaultyBackend, PlannedFault
 
 from .conftest import BOTH_LAYOUTS, KEY, NOW, Fuse, Node, OpenNode, chunk_of, drained, pcm_of
 
@@ -30,25 +30,27 @@ LONG = StreamKey("会" * 100)  # whose part of the key is cut
 SEQS = (1, 2, 3, 61)
 FINAL = 61
 
+CHECK = FsckOptions()
 REPAIR = FsckOptions(repair=True)
 DEEP = FsckOptions(deep=True)
 ALL = FsckOptions(repair=True, deep=True, delete_orphans=True)
 
 
+def acked() -> list[Chunk]:
+    return [chunk_of(seq, final=seq == FINAL, length=500 if seq == FINAL else CHUNK_BYTES) for seq in SEQS]
+
+
 async def fill(node: Node, *keys: StreamKey) -> None:
     for key in keys or (KEY, OTHER):
-        await node.journal_chunks(
-            [chunk_of(seq, final=seq == FINAL, length=500 if seq == FINAL else CHUNK_BYTES) for seq in SEQS],
-            key,
-        )
+        await node.journal_chunks(acked(), key)
         await node.flush(key.session_id)
     await drained(node)
 
 
 async def fsck(
     node: Node,
-    options: FsckOptions = FsckOptions(),
-    now: int = NOW,  # frozen
+    options: FsckOptions = CHECK,
+    now: int = NOW,
 ) -> tuple[Summary, list[Finding]]:
     findings: list[Finding] = []
     check = Fsck(
@@ -65,7 +67,7 @@ async def fsck(
     return summary, findings
 
 
-async def judged(node: Node, options: FsckOptions = FsckOptions()) -> dict[tuple[Kind, State], int]:  # noqa: B008
+async def judged(node: Node, options: FsckOptions = CHECK) -> dict[tuple[Kind, State], int]:
     return dict((await fsck(node, options))[0].findings)
 
 
@@ -86,17 +88,6 @@ async def assert_reads(node: Node, *keys: StreamKey) -> None:
 async def object_of(node: Node, seq: int, key: StreamKey = KEY) -> str:
     (extent,) = await node.catalog.extents(key, seq, seq)
     return extent.key
-
-
-async def forget(node: Node, key: StreamKey, tmp_path: Any) -> None:
-    """The catalog as it was before the session: a backup of it was put back."""
-
-
-@asynccontextmanager
-async def without_session(open_node: OpenNode, backend: MemoryBackend, name: str) -> AsyncIterator[Node]:
-    """A node with a catalog that knows nothing, on a store that has something."""
-    async with open_node(backend, folder=name, run=False) as node:
-        yield node
 
 
 @BOTH_LAYOUTS
@@ -179,10 +170,7 @@ async def test_what_the_journal_still_has_is_put_again(
     backend = MemoryBackend()
     fuse = Fuse("trim")
     async with open_node(backend, layout=layout, fuse=fuse) as node:
-        chunks = [
-            chunk_of(seq, final=seq == FINAL, length=500 if seq == FINAL else CHUNK_BYTES) for seq in SEQS
-        ]
-        await node.journal_chunks(chunks)
+        await node.journal_chunks(acked())
         node.archive.hurry(KEY.session_id)
         await fuse.blown.wait()
     async with open_node(backend, layout=layout, run=False) as node:
@@ -253,12 +241,8 @@ async def test_seconds_that_an_older_catalog_lacks_are_adopted_beside_what_it_ho
         assert await judged(node, REPAIR) == {(Kind.ADOPTABLE, State.REPAIRED): 2}
         await assert_clean(node)
         await assert_reads(node, KEY)
-        assert [(e.first, e.last) for e in await node.catalog.extents(KEY)] == [
-            (1, 1),
-            (2, 2),
-            (3, 3),
-            (61, 61),
-        ]
+        extents = [(e.first, e.last) for e in await node.catalog.extents(KEY)]
+        assert extents == [(1, 1), (2, 2), (3, 3), (61, 61)]
 
 
 async def test_adopted_audio_goes_on_ageing(open_node: OpenNode) -> None:
@@ -270,10 +254,8 @@ async def test_adopted_audio_goes_on_ageing(open_node: OpenNode) -> None:
         await backend.put(chunk_key(KEY, 9), pcm_of(9))
         await fsck(node, REPAIR, now=NOW + 20)
         assert list(await node.catalog.files.sessions_to_sweep(NOW + 10, limit=9)) == [KEY.session_id]
-        (file,) = await node.catalog.files.listing(limit=9, stored_before=NOW + 1, session_id=KEY.session_id)[
-            -1:
-        ]
-        assert file.first == 9
+        old = await node.catalog.files.listing(limit=9, stored_before=NOW + 1)
+        assert 9 in [file.first for file in old]
 
 
 async def test_copies_are_deleted_when_asked_and_only_then(open_node: OpenNode) -> None:
@@ -372,8 +354,6 @@ async def test_what_is_no_audio_of_ours_is_said_and_kept(open_node: OpenNode, ke
 
 
 async def test_the_result_of_a_finalized_session_is_no_finding(open_node: OpenNode) -> None:
-    from interview_edge.catalog import FinalizedResult
-
     async with open_node(MemoryBackend()) as node:
         await fill(node)
         await node.backend.put(result_key(KEY.session_id), b"{}")
@@ -500,14 +480,8 @@ async def test_a_deletion_that_the_store_refuses_is_left_and_said(open_node: Ope
 
 @pytest.mark.parametrize("operation", ["list", "get"])
 async def test_a_store_that_can_not_be_read_is_no_verdict(open_node: OpenNode, operation: Any) -> None:
-    backend = FaultyBackend(MemoryBackend())
+    backend = FaultyBackend(MemoryBackend(), [PlannedFault(operation, 2, Effect.UNAVAILABLE)])
     async with open_node(backend) as node:
         await fill(node)
-        backend.outage = True
-        with pytest.raises(BaseException) as caught:
+        with pytest.raises(BackendUnavailable):
             await fsck(node, DEEP)
-        assert (
-            caught.group_contains(BackendUnavailable)
-            if isinstance(caught.value, BaseExceptionGroup)
-            else isinstance(caught.value, BackendUnavailable)
-        )
