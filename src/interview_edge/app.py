@@ -109,11 +109,11 @@ async def open_edge(
     SettingsError, JournalDamaged, BackendError, CatalogUnavailable.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(_bare_errors())
-        stack.enter_context(_sole_owner(settings.data_dir))
+        stack.enter_context(bare_errors())
+        stack.enter_context(sole_owner(settings.data_dir))
         if tracing is None:
             tracing = await stack.enter_async_context(open_tracing(version("interview-edge")))
-        journal = await stack.enter_async_context(_open_journal(settings))
+        journal = await stack.enter_async_context(open_node_journal(settings))
         catalog = await stack.enter_async_context(open_catalog(settings.catalog_url))
         if backend is None:
             backend = await stack.enter_async_context(open_backend(settings.storage_url))
@@ -186,7 +186,8 @@ def _daily_sweep(settings: Settings, remover: FileRemover) -> DailySweep:
     )
 
 
-def _open_journal(settings: Settings) -> AbstractAsyncContextManager[Journal]:
+def open_node_journal(settings: Settings) -> AbstractAsyncContextManager[Journal]:
+    """The node's journal, as `open_journal` opens it. Its folder must be the caller's alone: `sole_owner`."""
     return open_journal(
         settings.journal_path,
         max_bytes=settings.journal_max_bytes,
@@ -274,7 +275,7 @@ def _archive_policy(settings: Settings) -> ArchivePolicy:
 
 
 @contextmanager
-def _bare_errors() -> Iterator[None]:
+def bare_errors() -> Iterator[None]:
     """The one error inside nested exception groups: a caller need not know how many nurseries there are."""
     try:
         yield
@@ -286,8 +287,10 @@ def _bare_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _sole_owner(data_dir: Path) -> Iterator[None]:
-    """Two nodes on one data folder would trim each other's journal: the second is refused."""
+def sole_owner(data_dir: Path) -> Iterator[None]:
+    """The folder, made where it is missing, for this process alone. Raises SettingsError where another has
+    it: two nodes on one would trim each other's journal.
+    """
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "lock").open("a") as lock:
         try:
@@ -319,7 +322,7 @@ async def open_server(settings: Settings, **parts: Any) -> AsyncIterator[Server]
     """`open_edge`, served on `settings.host` and `settings.port` (0: any free one). Leaving the block
     drains. Raises SettingsError for a host that others reach, while nobody has to show a key.
     """
-    with _bare_errors():
+    with bare_errors():
         async with open_edge(settings, **parts) as edge, trio.open_nursery() as nursery:
             _check_exposure(edge)
             stop = trio.Event()

@@ -185,6 +185,30 @@ async def revoke_key(
 
 
 @app.command
+async def fsck(
+    *,
+    repair: Annotated[bool, Parameter(help="Mend what can be mended without a loss.", negative="")] = False,
+    deep: Annotated[bool, Parameter(help="Read every object and compare its SHA-256.", negative="")] = False,
+    delete_orphans: Annotated[
+        bool,
+        Parameter(help="Delete objects that nothing names and whose audio is held elsewhere.", negative=""),
+    ] = False,
+    as_json: Annotated[bool, Parameter(name="--json", help="A line of JSON a finding.", negative="")] = False,
+    flags: StartFlags | None = None,
+) -> int:
+    """Check the object store of a stopped node against its catalog and journal.
+
+    Without --repair and --delete-orphans nothing is changed. Takes serve's flags. The exit status is 0 where
+    nothing is wrong or all of it was mended, 1 where problems are left, 2 where it can't be said.
+    """
+    from interview_edge.archive.fsck import FsckOptions
+    from interview_edge.cli.fsck import fsck as check
+
+    options = FsckOptions(repair=repair, deep=deep, delete_orphans=delete_orphans)
+    return await check(load(flags), options, as_json, print, _complain)
+
+
+@app.command
 async def smoke(
     *,
     base_http: Annotated[str, Parameter(help="Base URL of the HTTP routes.")] = DEFAULT_URL,

@@ -30,7 +30,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count(".") == 2
 
 
-@pytest.mark.parametrize("command", ["serve", "doctor", "smoke", "send", "demo"])
+@pytest.mark.parametrize("command", ["serve", "doctor", "fsck", "smoke", "send", "demo"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status("--help") == 0
     assert f" {command} " in capsys.readouterr().out
