@@ -32,7 +32,7 @@ _PROGRESS_INTERVAL = 0.2  # seconds
 
 _ADVICE = {
     State.REPAIRABLE: "interview-edge fsck --repair mends it",
-    State.LOST: "nobody has these bytes any more; a client that still has them can't send them again",
+    State.LOST: "neither the journal nor the store has these bytes: reads of them fail",
     State.FAILED: "the store refused",
     State.DELETABLE: "harmless; interview-edge fsck --delete-orphans deletes it",
     State.KEPT: "harmless, and kept",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trio
 
+from interview_edge.archive.fsck import Kind
 from interview_edge.cli import fsck as fsck_module
 from interview_edge.cli import run
 from nodes import nodes_in, second
@@ -83,10 +84,8 @@ def test_what_is_lost_and_what_can_be_adopted(fsck: Fsck, objects: Path) -> None
     assert status == 1
     assert "REPAIRED: audio in the store that nothing names, of seconds that aren't held" in out
     assert f'1 objects, 32,000 bytes: "{folder}/00000007.pcm"' in out
-    assert (
-        'LOST: held audio whose object isn\'t in the store\n  session "one two", stream mixed, seqs 2\n'
-        in out
-    )
+    assert "LOST: held audio whose object isn't in the store\n" in out
+    assert '  session "one two", stream mixed, seqs 2\n' in out
     assert out.endswith("1 problems are left\n")
     (objects / "00000002.pcm").write_bytes(second(2))
     assert fsck("--repair", "--deep")[0] == 0
@@ -97,8 +96,8 @@ def test_a_folder_in_use_is_no_verdict(fsck: Fsck, objects: Path, tmp_path: Path
         async with nodes_in(tmp_path)():
             return await trio.to_thread.run_sync(fsck)
 
-    status, out, err = trio.run(beside)
-    assert (status, out) == (2, "")
+    status, _, err = trio.run(beside)  # the node's log lines may lie in between
+    assert status == 2
     assert "is in use by another interview-edge process" in err
 
 
@@ -142,21 +141,15 @@ def test_progress_is_one_line_for_who_watches(monkeypatch: pytest.MonkeyPatch) -
         with fsck_module._progress_line(out) as (show, _):
             for progress in ((1000, 0), (2000, 0), (3000, 7)):
                 show(fsck_module.Progress(*progress))
-        assert [line for line in out.getvalue().split("\r\x1b[K")][1:] == shown
+        assert out.getvalue().split("\r\x1b[K")[1:] == shown
 
 
 def test_an_id_can_not_write_to_the_terminal() -> None:
     finding: Any = fsck_module.Finding(
-        fsck_module_kind(), fsck_module.State.LOST, "\x1b[2Jx", "mixed", ((1, 40),), 5, 9, ("a", "b", "c")
+        Kind.MISSING, fsck_module.State.LOST, "\x1b[2Jx", "mixed", ((1, 40),), 5, 9, ("a", "b", "c")
     )
     words = fsck_module._finding_in_words(finding)
     assert "\x1b" not in words
     assert '"a", "b", "c", ...' in words
     many = tuple((seq, seq) for seq in range(1, 60, 2))
     assert fsck_module._seqs_in_words(many).endswith("37, 39 and 10 ranges more")
-
-
-def fsck_module_kind() -> Any:
-    from interview_edge.archive.fsck import Kind
-
-    return Kind.MISSING
