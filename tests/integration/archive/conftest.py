@@ -69,7 +69,7 @@ class Node:
                 self.archive.journalled(key, chunk.seq, NOW)
 
     async def flush(self, session_id: str = KEY.session_id) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await self.archive.flush(session_id)
 
     async def keys(self, prefix: str = "sessions/") -> list[str]:
@@ -282,7 +282,7 @@ class HeldBackend(FaultyBackend):
         return await super().put(key, data, **options)
 
 
-async def until(reached: Callable[[], bool], seconds: float = 5) -> None:
+async def until(reached: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until `reached()`: what the tests wait for happens in SQLite's threads, so no event tells."""
     with trio.fail_after(seconds):
         while True:

@@ -97,7 +97,7 @@ async def test_both_nodes_put_before_either_commits(open_node: OpenNode, backend
     async with open_node(backend, name="a", fuse=fuse) as a:
         await a.journal_chunks([ours])
         a.archive.hurry(KEY.session_id)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await fuse.blown.wait()
     async with open_node(backend, name="b") as b:
         await b.journal_chunks([theirs])
@@ -120,7 +120,7 @@ async def test_a_node_that_is_quicker_between_look_and_commit(
     async with open_node(backend, name="a") as a, open_node(held, name="b") as b:
         await b.journal_chunks([theirs])
         b.archive.hurry(KEY.session_id)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await held.asked.wait()
             await a.journal_chunks([ours])
             await a.flush()

@@ -47,7 +47,7 @@ async def run_until_blown(node: Node, fuse: Fuse) -> None:
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(flush)
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await fuse.blown.wait()
         nursery.cancel_scope.cancel()
 
@@ -135,7 +135,7 @@ async def test_a_plan_carried_out_in_parts_over_several_starts(open_node: OpenNo
             if attempt == 0:
                 await run_until_blown(node, fuse)
             else:
-                with trio.fail_after(5):
+                with trio.fail_after(30):
                     await fuse.blown.wait()
     async with open_node(backend) as node:
         await drained(node)

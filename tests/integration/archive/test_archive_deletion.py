@@ -52,7 +52,7 @@ async def delete(node: Node, fuse: Fuse | None = None) -> None:
 
 
 async def resume(node: Node) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         await resume_deletions(
             journal=node.journal,
             catalog=node.catalog,
@@ -93,12 +93,12 @@ async def test_a_deletion_cut_off_anywhere_is_finished_by_the_next_start(open_no
         async with open_node(backend, folder=str(point)) as node, trio.open_nursery() as nursery:
             await fill(node)
             nursery.start_soon(delete, node, fuse)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 await fuse.blown.wait()
             nursery.cancel_scope.cancel()
         async with open_node(backend, folder=str(point)) as node:
             await resume(node)
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 await node.archive.flush_all()
             await assert_gone(node)
 
@@ -156,7 +156,7 @@ async def test_a_flush_of_a_deleted_session_ends(open_node: OpenNode) -> None:
         await node.journal_chunks([chunk_of(1)])
         nursery.start_soon(node.flush)
         await until(lambda: node.archive.health().retrying == 1)
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             await node.archive.forget(KEY.session_id)
 
 

@@ -110,7 +110,7 @@ async def test_no_more_puts_at_once_than_allowed(open_node: OpenNode, concurrenc
     async with open_node(backend, concurrency=concurrency) as node:
         for n in range(6):
             await node.journal_chunks(CHUNKS, StreamKey(f"session-{n}"))
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await node.archive.flush_all()
         assert backend.most == concurrency
         assert len(await node.keys()) == 6 * len(CHUNKS)
