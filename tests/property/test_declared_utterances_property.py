@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from hypothesis import given
@@ -91,7 +92,7 @@ def test_any_marks_make_sound_utterances(script: list[Step], pattern: list[Frame
                     assert decision.end - decision.start >= LEAST_CUT_SAMPLES
                 floor, open_one, prefetched = decision.end, None, False
     assert open_one is None
-    for ended, began in zip(found, found[1:], strict=False):
+    for ended, began in itertools.pairwise(found):
         if isinstance(ended, Ended) and ended.reason == "max_length":
             assert began == Began(ended.number + 1, ended.end)
 

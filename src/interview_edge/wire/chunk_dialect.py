@@ -28,8 +28,6 @@ from interview_edge.core.pcm import CHUNK_BYTES, FORMAT, SAMPLE_BYTES, SAMPLE_RA
 from interview_edge.errors import (
     CHUNK_LENGTH,
     CONTENT_REQUIRED,
-    FRAME_NOT_JSON,
-    FRAME_NOT_OBJECT,
     FRAME_NOT_TEXT,
     INVALID_BASE64,
     INVALID_CHANNELS,
@@ -56,6 +54,7 @@ from interview_edge.wire.frames import (
     ServerFrame,
     Status,
 )
+from interview_edge.wire.json_objects import parse_object
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -177,7 +176,7 @@ def _scan_chunk(text: str | bytes, session_id: str) -> ChunkFrame | None:
 
 def _parse_text(text: str | bytes, session_id: str) -> ClientFrame:
     """Any text message, by a full parse: the meaning of which `_scan_chunk` is a quicker reading."""
-    fields = _parse_fields(text)
+    fields = parse_object(_fields_decoder, text)
     match fields.type:
         case "chunk":
             return _chunk(fields, session_id, None)
@@ -192,20 +191,6 @@ def _parse_text(text: str | bytes, session_id: str) -> ClientFrame:
         case "close":
             return Close(fields.reason if isinstance(fields.reason, str) else None)
     raise EdgeError(UNSUPPORTED_TYPE, f"unsupported message type: {_shown(fields.type)}")
-
-
-def _parse_fields(text: str | bytes) -> _Fields:
-    try:
-        # Bytes are checked as UTF-8 as a whole: msgspec doesn't look inside what it skips.
-        return _fields_decoder.decode(text if isinstance(text, str) else text.decode())
-    except (ValueError, RecursionError):
-        # Not an object, or not JSON at all: a second parse without a type tells (msgspec gives up on
-        # the first byte of the wrong type).
-        try:
-            value = msgspec.json.decode(text)
-        except (ValueError, RecursionError):
-            raise EdgeError(FRAME_NOT_JSON) from None
-        raise EdgeError(FRAME_NOT_JSON if isinstance(value, dict) else FRAME_NOT_OBJECT) from None
 
 
 def _chunk(fields: _Fields, session_id: str, pcm: bytes | None) -> ChunkFrame:

@@ -187,4 +187,4 @@ def test_an_end_that_comes_too_late_is_cut_before_it() -> None:
         Ended(1, 0, MAX_SAMPLES - 5 * FRAME_SAMPLES // 2, "max_length", reuse=False),
         Began(2, MAX_SAMPLES - 5 * FRAME_SAMPLES // 2),
     )
-    assert last == Ended(2, began.start, 30_500 * MS, "client", reuse=False)
+    assert last == Ended(2, MAX_SAMPLES - 5 * FRAME_SAMPLES // 2, 30_500 * MS, "client", reuse=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ TONE = (np.sin(np.arange(48_000) / 5) * np.linspace(0, 20_000, 48_000)).astype("
 @given(st.lists(st.integers(0, 48_000), max_size=8))
 def test_pieces_make_no_difference(cuts: list[int]) -> None:
     meter, edges = FrameMeter(), [0, *sorted(cuts), 48_000]
-    found = [f for a, b in zip(edges, edges[1:], strict=False) for f in meter.measure(TONE[2 * a : 2 * b])]
+    found = [f for a, b in itertools.pairwise(edges) for f in meter.measure(TONE[2 * a : 2 * b])]
     assert found == FrameMeter().measure(TONE)
     assert len(found) == 48_000 // FRAME_SAMPLES
 
