@@ -99,6 +99,9 @@ FINAL_BELOW_HELD = _kind(
     None,
     Fault.CLIENT,
 )
+STREAM_NOT_STARTED = _kind(
+    "stream_not_started", "no recording is under way: send audio_stream_start", 409, None, Fault.CLIENT
+)
 
 # Sockets and sessions.
 IN_FLIGHT_FULL = _kind("in_flight_full", "too many unacked chunks for too long", 503, 1013, Fault.CLIENT)
@@ -111,6 +114,9 @@ SILENT_PEER = _kind("silent_peer", "no frame and no pong for too long", 408, 100
 DRAINING = _kind("draining", "the server is shutting down; reconnect", 503, 1012, Fault.SERVER)
 INTERNAL = _kind("internal", "internal error", 500, 1011, Fault.SERVER)
 SESSION_DELETED = _kind("session_deleted", "the session was deleted", 410, 4410, Fault.CLIENT)
+RECORDED_ELSEWHERE = _kind(
+    "recorded_elsewhere", "another socket records into this session now", 409, 1008, Fault.CLIENT
+)
 SESSION_LIVE = _kind("session_live", "the session has an open socket", 409, None, Fault.CLIENT)
 NODE_FULL = _kind("node_full", "the node is short of memory; retry", 503, 1013, Fault.SERVER)
 SESSION_LIMIT = _kind("session_limit", "too many live sessions on this node", 503, 1013, Fault.SERVER)

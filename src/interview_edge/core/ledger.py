@@ -64,7 +64,7 @@ class Ledger:
             return Standing.PENDING
         if seq in self._held:
             return Standing.HELD
-        last = self._last_known
+        last = self.last_known
         if seq > last + MAX_SEQ_AHEAD:
             raise EdgeError(SEQ_TOO_FAR, fields={"seq": seq})
         end = self._pending_final if self._final_seq is None else self._final_seq
@@ -75,7 +75,8 @@ class Ledger:
         return Standing.NEW
 
     @property
-    def _last_known(self) -> int:
+    def last_known(self) -> int:
+        """The highest seq held or pending, 0 when none: what comes after it was given to nobody yet."""
         return max(self._held.last, max(self._pending, default=0))
 
     @property

@@ -126,13 +126,13 @@ class Listening:
         woken, self._woken = self._woken, set()
         return woken
 
-    async def finish(self) -> None:
-        """Hear everything held now, gaps as silence, end open utterances, and commit. The caller sets the
-        deadline.
+    async def finish(self, stream: str | None = None) -> None:
+        """Hear everything held now, gaps as silence, end open utterances, and commit: of one stream, or of
+        all. The caller sets the deadline.
         """
         async with self._hearing:
             await self._settle_doubt()
-            for name in tuple(self._session.streams):
+            for name in tuple(self._session.streams) if stream is None else (stream,):
                 await self._hear(name, skip_gaps=True)
                 while self._is_behind(name) and await self._commit():
                     await self._hear(name, skip_gaps=True)

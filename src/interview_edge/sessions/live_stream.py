@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import trio
 
 from interview_edge.core.ledger import Ledger
@@ -46,10 +48,18 @@ class Pending:
             await self._settled.wait()
 
 
+class Recorder(Protocol):
+    """Who has the seqs of a stream given by the server: one at a time (recording.py)."""
+
+    async def give_way(self) -> None:
+        """Store what was received, and be it no longer."""
+        ...
+
+
 class LiveStream:
     """The state of one stream. Owned by its session; `close` gives the window's memory back."""
 
-    __slots__ = ("closed", "key", "ledger", "pending", "window")
+    __slots__ = ("closed", "key", "ledger", "pending", "recording", "window")
 
     def __init__(self, key: StreamKey, ledger: Ledger, window: Window) -> None:
         self.key = key
@@ -57,6 +67,7 @@ class LiveStream:
         self.window = window
         self.pending: dict[int, Pending] = {}
         self.closed = False
+        self.recording: Recorder | None = None
 
     def show(self, seq: int, pcm: Pcm) -> None:
         """Let the window have a second; a session that closed meanwhile has none."""

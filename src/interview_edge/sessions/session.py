@@ -35,6 +35,7 @@ from interview_edge.errors import (
     ErrorKind,
 )
 from interview_edge.journal import Append, JournalError
+from interview_edge.sessions.declared_events import DeclaredEvents
 from interview_edge.sessions.listening import Listening
 from interview_edge.sessions.live_stream import LiveStream, Pending
 from interview_edge.sessions.node_parts import EventListener, NodeParts
@@ -81,6 +82,7 @@ class Session:
         self._nursery: trio.Nursery | None = None
         positions = {name: stream.vad for name, stream in record.streams.items() if stream.vad is not None}
         self._listening = Listening(self, positions, parts)
+        self.declared = DeclaredEvents(self, parts)
 
     # -- life
 
@@ -93,11 +95,13 @@ class Session:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._listening.run)
+                nursery.start_soon(self.declared.run)
                 task_status.started()
                 await self._closing.wait()
                 self._parts.archive.hurry(self.session_id)
                 with trio.move_on_after(self._parts.settings.close_timeout):
                     await self._listening.finish()
+                    await self.declared.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
@@ -381,6 +385,11 @@ class Session:
         for pending in [*under_way, *self._writing]:
             await pending.settled()
         await self._listening.finish()
+        await self.declared.finish()
+
+    async def rest(self, stream: str) -> None:
+        """Hear all of one stream, and end its open utterance there. The caller sets the deadline."""
+        await self._listening.finish(stream)
 
     # -- events
 

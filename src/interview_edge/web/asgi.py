@@ -7,7 +7,7 @@ its place.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
@@ -17,60 +17,48 @@ import structlog
 import trio
 
 from interview_edge.access.credentials import Credential
-from interview_edge.access.principal import Principal, Scope
-from interview_edge.core.keys import check_session_id, check_stream
-from interview_edge.core.models import DEFAULT_STREAM, StreamKey
+from interview_edge.access.principal import Principal
 from interview_edge.errors import (
-    CATALOG_UNAVAILABLE,
     DRAINING,
     INVALID_QUERY,
-    INVALID_SESSION_ID,
-    INVALID_STREAM,
-    INVALID_TICKET,
-    METHOD_NOT_ALLOWED,
-    ORIGIN_REFUSED,
-    QUOTA_EXCEEDED,
     ROUTE_NOT_FOUND,
-    TOO_MANY_SOCKETS,
     UPGRADE_REQUIRED,
     EdgeError,
 )
 from interview_edge.web.answer_headers import ANSWER, AnswerHeaders, answer_of
 from interview_edge.web.audio_resource import AudioResource
-from interview_edge.web.audio_socket import AudioSocket
 from interview_edge.web.audit_resource import AuditResource
 from interview_edge.web.audit_trail import AuditTrail, Outcome
 from interview_edge.web.auth_resource import AuthResource
 from interview_edge.web.client_address import CLIENT, client_of, find_client
 from interview_edge.web.context import WebContext
 from interview_edge.web.cors import Cors, preflight_headers
+from interview_edge.web.dialect_socket import DialectSocket
 from interview_edge.web.documents import Documents
 from interview_edge.web.door import PRINCIPAL, Door
 from interview_edge.web.http_app import ROUTE, AsgiApp, build_http_app
-from interview_edge.web.messages import json_reply
 from interview_edge.web.metrics import open_metrics
 from interview_edge.web.node_resource import NodeResource
 from interview_edge.web.openapi import make_openapi
 from interview_edge.web.paths import join_path, split_path
-from interview_edge.web.peers import Peer, accept
+from interview_edge.web.peers import accept
 from interview_edge.web.realtime_resource import RealtimeResource
 from interview_edge.web.refusals import answer_empty, known_error, refuse_http, refuse_websocket
 from interview_edge.web.refused_body import dispose_of_body
 from interview_edge.web.request_ids import REQUEST_ID, request_id_of
 from interview_edge.web.request_names import SPAN, naming, note_status
 from interview_edge.web.route_table import Match, RouteTable
-from interview_edge.web.routes import Content, Route
+from interview_edge.web.routes import Route
 from interview_edge.web.services import ServiceHealth, check_service
 from interview_edge.web.session_resource import SessionResource
-from interview_edge.web.socket_admission import admit_by_first_frame, waits_for_first_frame
+from interview_edge.web.socket_admission import admit_by_first_frame
+from interview_edge.web.socket_dialects import SocketDialect, open_socket_routes
 from interview_edge.web.state_lane_resource import StateLaneResource
 from interview_edge.web.storage_downloads import StorageDownloads
 from interview_edge.web.storage_removals import StorageRemovals
 from interview_edge.web.storage_resource import StorageResource
 from interview_edge.web.traffic import CLIENT_GONE, UNMATCHED, Traffic
 from interview_edge.web.usage_resource import UsageResource
-
-AUDIO_ROUTE = "/v1/audio/ws"
 
 
 class EdgeAsgi:
@@ -81,7 +69,7 @@ class EdgeAsgi:
         context: WebContext,
         http: AsgiApp,
         table: RouteTable,
-        socket_routes: Collection[Route],
+        dialects: Sequence[tuple[Route, SocketDialect]],
         traffic: Traffic,
     ) -> None:
         self._context = context
@@ -91,7 +79,8 @@ class EdgeAsgi:
         self._trail = AuditTrail(context)
         self._trusted = [ip_network(text) for text in context.parts.settings.trusted_proxies]
         self._cors = Cors(context.parts.settings.cors_origins)
-        self.socket_routes = socket_routes
+        self.socket_routes = [route for route, _ in dialects]
+        self._dialects = {route.path: dialect for route, dialect in dialects}
         self._traffic = traffic
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -143,8 +132,8 @@ class EdgeAsgi:
             route = match.route.path
             principal = await self._door.admit(scope, match)
             check_service(match.route, self._context.parts.settings)
-            if match.route in self.socket_routes:
-                _stream_key(match.values)
+            if (dialect := self._dialects.get(match.route.path)) is not None:
+                dialect.check(scope, match)
                 raise EdgeError(UPGRADE_REQUIRED, headers=_UPGRADE)
             deed = await self._trail.deed(scope, match, principal)
             at_door, body_unread = None, False
@@ -184,62 +173,80 @@ class EdgeAsgi:
     # -- WebSocket
 
     async def _serve_websocket(self, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
+        counted_as = UNMATCHED
         with ExitStack() as held:
             try:
-                match = self._check_handshake(scope, held)
-                waits = waits_for_first_frame(scope)
+                self._count_request(scope)
+                _, match = self._match(scope, "GET")
+                dialect = self._dialects.get(match.route.path)
+                if dialect is None:
+                    raise EdgeError(ROUTE_NOT_FOUND)
+                counted_as = dialect.counted_as
+                self._check_handshake(scope, match, dialect, held)
+                waits = dialect.admission.is_awaited(scope)
                 principal = None if waits else await self._admit_socket(scope, match, held)
             except Exception as error:  # the boundary, as above; nothing is accepted yet
-                await self._refuse_socket(error, scope, receive, answer)
+                await self._refuse_socket(error, counted_as, scope, receive, answer)
                 return
-            self._traffic.count(AUDIO_ROUTE, "GET", 101)
+            self._traffic.count(counted_as, "GET", 101)
             peer = await accept(scope, receive, answer.send)
             if principal is None:
                 admit = partial(self._admit_socket, scope, match, held)
-                principal = await admit_by_first_frame(peer, self._context, admit, self._refusal)
+                principal = await admit_by_first_frame(
+                    peer, dialect.admission, self._context, admit, self._refusal
+                )
             if principal is not None:
-                await self._serve_audio(peer, _stream_key(match.values), principal)
+                admit_session = partial(self._admit_session, scope, match, principal)
+                await self._serve_socket(dialect.open(peer, match, principal, admit_session))
 
-    def _check_handshake(self, scope: Any, held: ExitStack) -> Match:
+    def _check_handshake(self, scope: Any, match: Match, dialect: SocketDialect, held: ExitStack) -> None:
         """All that can be said before it is known who asks; the socket counts until `held` ends. Raises
         EdgeError.
         """
-        self._count_request(scope)
-        _, match = self._match(scope, "GET")
-        if match.route not in self.socket_routes:
-            raise EdgeError(ROUTE_NOT_FOUND)
-        _stream_key(match.values)
+        dialect.check(scope, match)
         if self._context.registry.draining:
             raise EdgeError(DRAINING)
-        self._context.registry.check_room(match.values["session_id"])
+        if "session_id" in match.values:
+            self._context.registry.check_room(match.values["session_id"])
         self._door.check_place(scope, match.route)
         check_service(match.route, self._context.parts.settings)
         access = self._context.access
         if access.authenticator.guarded:
             held.enter_context(access.limits.socket_of_address(client_of(scope).network))
         held.enter_context(naming(scope[SPAN], match, "GET"))
-        return match
 
     async def _admit_socket(
         self, scope: Any, match: Match, held: ExitStack, shown: Credential | None = None
     ) -> Principal:
         """Whose socket it is. The last of the checks: it may use a ticket up. Raises EdgeError."""
         principal = await self._door.admit(scope, match, shown)
-        await self._context.access.quotas.check_recording(principal, match.values["session_id"])
         held.enter_context(self._context.access.limits.socket_of_key(principal))
-        deed = await self._trail.deed(scope, match, principal)
-        if deed is not None:
-            await self._trail.note(scope, deed, Outcome.DONE)
+        if "session_id" in match.values:
+            await self._admit_session(scope, match, principal, match.values["session_id"])
         return principal
 
-    async def _refuse_socket(self, error: Exception, scope: Any, receive: Any, answer: AnswerHeaders) -> None:
+    async def _admit_session(self, scope: Any, match: Match, principal: Principal, session_id: str) -> None:
+        """Whether the day's quota lets the session be recorded into; an admin's use of another's is noted.
+        Raises EdgeError.
+        """
+        try:
+            await self._context.access.quotas.check_recording(principal, session_id)
+            into = Match(match.route, {**match.values, "session_id": session_id})
+            deed = await self._trail.deed(scope, into, principal)
+            if deed is not None:
+                await self._trail.note(scope, deed, Outcome.DONE)
+        except Exception as error:
+            raise self._refusal(error) from error
+
+    async def _refuse_socket(
+        self, error: Exception, counted_as: str, scope: Any, receive: Any, answer: AnswerHeaders
+    ) -> None:
         refusal = self._refusal(error)
-        self._traffic.count(AUDIO_ROUTE, "GET", refusal.kind.status)
+        self._traffic.count(counted_as, "GET", refusal.kind.status)
         await receive()  # websocket.connect
         await refuse_websocket(refusal, scope, answer.send)
 
-    async def _serve_audio(self, peer: Peer, key: StreamKey, principal: Principal) -> None:
-        socket = AudioSocket(peer, key, self._context.registry, self._context.parts, principal)
+    async def _serve_socket(self, socket: DialectSocket) -> None:
         with self._context.sockets.hold(socket):
             drain_began: bool = self._context.registry.draining  # while the handshake was answered
             if drain_began:
@@ -259,13 +266,6 @@ def _path(scope: Any) -> str:
 _UPGRADE = {"upgrade": "websocket", "connection": "Upgrade"}
 
 
-def _stream_key(values: Mapping[str, Any]) -> StreamKey:
-    """The session and stream that the path names. Raises EdgeError(invalid_session_id, invalid_stream)."""
-    return StreamKey(
-        check_session_id(values["session_id"]), check_stream(values.get("stream", DEFAULT_STREAM))
-    )
-
-
 async def _serve_lifespan(receive: Any, send: Any) -> None:
     """The node's life is its owner's (app.py): a server that asks is told yes."""
     while True:
@@ -273,33 +273,6 @@ async def _serve_lifespan(receive: Any, send: Any) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
-
-
-async def _documented_only() -> Any:
-    """Stands for the socket's route in table and document; the dispatcher answers it."""
-    return json_reply({})
-
-
-def _socket_routes() -> list[Route]:
-    """The audio socket's path as the OpenAPI document shows it."""
-    errors = (
-        *(INVALID_SESSION_ID, INVALID_STREAM, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED),
-        *(INVALID_TICKET, ORIGIN_REFUSED, QUOTA_EXCEEDED, TOO_MANY_SOCKETS),
-        *(DRAINING, CATALOG_UNAVAILABLE),
-    )
-    switched = {101: Content("application/json", None, "The chunk dialect begins, see /asyncapi.json.")}
-    return [
-        Route(
-            method="GET",
-            path=AUDIO_ROUTE + path,
-            view=_documented_only,
-            access=(Scope.INGEST,),
-            summary="Upgrade to the audio socket",
-            answers=switched,
-            errors=errors,
-        )
-        for path in ("/<segment:session_id>", "/<segment:session_id>/<segment:stream>")
-    ]
 
 
 def _turn_out_whom_the_door_would(context: WebContext) -> None:
@@ -335,7 +308,8 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *ServiceHealth(context).routes(),
         *documents.routes(),
     ]
-    socket_routes = _socket_routes()
+    dialects = open_socket_routes(context)
+    socket_routes = [route for route, _ in dialects]
     documents.openapi = make_openapi([*routes, *socket_routes], context.version)
     table = RouteTable([*routes, *socket_routes])
-    return EdgeAsgi(context, build_http_app(routes), table, socket_routes, traffic)
+    return EdgeAsgi(context, build_http_app(routes), table, dialects, traffic)

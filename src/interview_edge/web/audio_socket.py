@@ -1,22 +1,18 @@
 """The audio socket: one WebSocket of the chunk dialect on one stream of a session (contract ingest.md,
 WebSocket).
 
-A reader takes frames and hands chunks to the session without waiting for their commits; a writer answers in
-order of
+The reader hands chunks to the session without waiting for their commits; the writer answers in order of
 arrival. Between them stands the outbox: texts, and receipts whose answer isn't known yet. It is bounded:
-beyond
-`max_in_flight` unacked chunks the reader stops, TCP pushes back, and after a deadline the socket closes 1013.
+beyond `max_in_flight` unacked chunks the reader stops, TCP pushes back, and after a deadline the socket
+closes 1013.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
-import attrs
-import structlog
 import trio
 from msgspec import UNSET
 
@@ -26,18 +22,16 @@ from interview_edge.core.models import Event, Layout, StreamKey
 from interview_edge.errors import (
     DRAINING,
     IN_FLIGHT_FULL,
-    INTERNAL,
-    INVALID_KEY,
     SLOW_READER,
     STORAGE_UNAVAILABLE,
     EdgeError,
-    ErrorKind,
 )
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.session import Session
+from interview_edge.web.dialect_socket import NORMAL_CLOSURE, DialectSocket, Ending
 from interview_edge.web.outbox import MAX_WAITING, Outbox
 from interview_edge.web.peers import Peer
 from interview_edge.web.refusals import known_error
@@ -59,30 +53,13 @@ from interview_edge.wire.frames import (
     Status,
     StatusReply,
     StreamStatus,
-    fit_close_reason,
 )
 
-log = structlog.get_logger(__name__)
-
-NORMAL_CLOSURE = 1000
 EVENTS_WAITING = 1024  # a client that asked for events and leaves so many unread is closed
 
 
-@attrs.frozen
-class Ending:
-    """How the socket is to be closed. `patient`: only after everything accepted was answered."""
-
-    code: int
-    reason: str
-    patient: bool
-
-    @classmethod
-    def of(cls, kind: ErrorKind) -> Ending:
-        return cls(kind.close or NORMAL_CLOSURE, kind.code, patient=kind is DRAINING)
-
-
-class AudioSocket:
-    """One socket, from its acceptance to its close. `run` owns its two tasks."""
+class AudioSocket(DialectSocket):
+    """One socket on one stream."""
 
     def __init__(
         self,
@@ -92,58 +69,28 @@ class AudioSocket:
         parts: NodeParts,
         principal: Principal = EVERYBODY,
     ) -> None:
-        self.principal = principal
-        self._peer = peer
+        # The key an ack names; with other layouts the object isn't known yet (contract, Keys).
+        named = parts.settings.layout is Layout.CHUNKS
+        outbox = Outbox(parts.settings.max_in_flight, partial(chunk_key, key) if named else None)
+        super().__init__(peer, outbox, parts.settings, principal)
+        self._outbox: Outbox = outbox
         self._key = key
         self._registry = registry
         self._parts = parts
-        self._settings = parts.settings
         self._session: Session | None = None
         self._stream: LiveStream | None = None
         self._unsubscribe: Callable[[], object] | None = None
-        # The key an ack names; with other layouts the object isn't known yet (contract, Keys).
-        named = parts.settings.layout is Layout.CHUNKS
-        self._outbox = Outbox(parts.settings.max_in_flight, partial(chunk_key, key) if named else None)
-        self._closing: Ending | None = None
-        self._reading = trio.CancelScope()
 
     # -- life
 
-    async def run(self) -> None:
-        """Serve the socket until either side closes it. A fault closes 1011 and is logged; nothing acked is
-        lost.
-        """
-        async with AsyncExitStack() as held:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    with self._reading:
-                        await self._read(held, nursery)
-                    nursery.cancel_scope.deadline = self._last_moment()
-                await self._close()
-            except Exception:  # the boundary: whatever broke, the peer is told 1011 and the node goes on
-                log.exception(
-                    "an audio socket failed", session_id=self._key.session_id, stream=self._key.stream
-                )
-                await self._peer.close(INTERNAL.close or NORMAL_CLOSURE, INTERNAL.code)
-            finally:
-                if self._unsubscribe is not None:
-                    self._unsubscribe()
-                if self._session is not None:
-                    self._session.sockets -= 1
+    def _let_go(self) -> None:
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        if self._session is not None:
+            self._session.sockets -= 1
 
-    def _last_moment(self) -> float:
-        """How long the writer may go on after the reading has ended: not at all when the peer is gone."""
-        if self._closing is None:
-            return -math.inf
-        patience = self._settings.storage_timeout if self._closing.patient else 0
-        return trio.current_time() + patience + self._settings.send_timeout
-
-    async def _close(self) -> None:
-        """Close the WebSocket with the reason that stands, once."""
-        ending, self._closing = self._closing, None
-        if ending is not None:
-            await self._peer.close(ending.code, fit_close_reason(ending.reason))
+    def _told_of_fault(self) -> dict[str, str]:
+        return {"session_id": self._key.session_id, "stream": self._key.stream}
 
     def leave(self, time_left: float) -> None:
         """Drain: tell the client where to resume, answer what was accepted, close 1012. `time_left` in
@@ -153,25 +100,10 @@ class AudioSocket:
         self._end(Ending.of(DRAINING))
         self._reading.cancel()
 
-    def turn_out(self) -> None:
-        """Whose socket it is may not be here any more: say so and close, answering nothing that waits."""
-        self._refuse(EdgeError(INVALID_KEY))
-
-    def _end(self, ending: Ending) -> None:
-        """Close once everything before it is sent. The first reason stands."""
-        if self._closing is None:
-            self._closing = ending
-        self._outbox.wake()
+    def _is_overdue(self, now: float) -> bool:
+        return self._outbox.is_overdue(now, self._settings.storage_timeout)
 
     # -- reading
-
-    async def _read(self, held: AsyncExitStack, nursery: trio.Nursery) -> None:
-        while messages := await self._peer.receive():
-            for text, data in messages:
-                await self._take(text, data, held, nursery)
-                if self._closing is not None:
-                    return
-            del messages, text, data  # or a socket at rest holds the frames of its last burst: 32 KiB each
 
     async def _take(self, text: bool, data: bytes, held: AsyncExitStack, nursery: trio.Nursery) -> None:
         """One message: decoded and carried out, or answered with its error."""
@@ -296,27 +228,3 @@ class AudioSocket:
             missing = answer["missing_by_stream"].get(stream, [])
             cut = stream in result.answer["cut"] or UNSET
             self._outbox.urge(Finalized(result.result_key, answer["complete"], missing, cut))
-
-    # -- writing
-
-    async def _write(self) -> None:
-        """Send what is ready, in order; watch over what isn't; end when the socket is to be closed."""
-        while True:
-            texts = self._outbox.take()
-            if texts:
-                await self._peer.send(texts)
-            elif self._closing is not None and not self._awaits_answers(self._closing):
-                self._reading.cancel()
-                return
-            else:
-                await self._outbox.wait()
-
-    def _awaits_answers(self, ending: Ending) -> bool:
-        return bool(self._outbox) and ending.patient and not self._outbox.in_trouble
-
-    def mind_storage(self, now: float) -> None:
-        """Close 1013 where answers are owed for longer than `storage_timeout`: the client keeps what is not
-        acked. Called for every socket now and then (context.py).
-        """
-        if self._outbox.is_overdue(now, self._settings.storage_timeout):
-            self._end(Ending.of(STORAGE_UNAVAILABLE))

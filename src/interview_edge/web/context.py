@@ -14,14 +14,14 @@ from interview_edge.services.realtime import RealtimeService
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.tracing import NoTracing, Tracing
-from interview_edge.web.audio_socket import AudioSocket
+from interview_edge.web.dialect_socket import DialectSocket
 
 
 class OpenSockets:
     """The audio sockets that are open on this node: for drain, /health and the limit."""
 
     def __init__(self) -> None:
-        self._sockets: set[AudioSocket] = set()
+        self._sockets: set[DialectSocket] = set()
         self._none_left = trio.Event()
         self._waiting: set[trio.CancelScope] = set()
         self._leaving = False
@@ -39,7 +39,7 @@ class OpenSockets:
                 self._waiting.discard(scope)
 
     @contextmanager
-    def hold(self, socket: AudioSocket) -> Iterator[None]:
+    def hold(self, socket: DialectSocket) -> Iterator[None]:
         """Count a socket for the block."""
         self._sockets.add(socket)
         try:

@@ -62,6 +62,16 @@ def check_page(scope: Mapping[str, Any], login: LoginCookie, listed: Collection[
             raise EdgeError(CSRF_REFUSED)
 
 
+def check_listed(scope: Mapping[str, Any], listed: Collection[str]) -> None:
+    """Where origins are listed, a page must be of one of them, or of ours. Who shows no `Origin` is no page.
+
+    Raises EdgeError(origin_refused).
+    """
+    headers = _headers(scope)
+    if listed and b"origin" in headers and not _is_ours(_single(headers, b"origin"), headers, listed):
+        raise EdgeError(ORIGIN_REFUSED)
+
+
 def _comes_from_ours(headers: Mapping[bytes, list[str]], listed: Collection[str]) -> bool:
     if b"origin" in headers:
         return _is_ours(_single(headers, b"origin"), headers, listed)

@@ -17,7 +17,7 @@ SOCKET_ONLY = {
     "invalid_format", "content_required", "meeting_mismatch", "invalid_field", "invalid_base64",
     "chunk_length",
     "seq_too_far", "chunk_conflict", "stream_ended", "final_below_held", "in_flight_full", "frame_too_big",
-    "slow_reader", "silent_peer", "stream_limit", "auth_timeout",
+    "slow_reader", "silent_peer", "stream_limit", "auth_timeout", "stream_not_started", "recorded_elsewhere",
 }  # fmt: skip
 # Any request may get these, so no route lists them.
 ANYWHERE = {"route_not_found", "invalid_path"}
@@ -51,7 +51,7 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
         served = {
             "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
             "/docs/style.css", "/auth/login", "/auth/logout", "/auth/me", "/auth/keys",
-            "/auth/keys/{key_id}", "/auth/audit", "/api/ws/ticket", "/v1/usage", "/realtime/token",
+            "/auth/keys/{key_id}", "/auth/audit", "/api/ws", "/api/ws/ticket", "/v1/usage", "/realtime/token",
             "/v1/realtime/token",
             "/v1/realtime/client_secrets", "/v1/ingest/health",
             "/api/audio-storage/stats", "/api/audio-storage/files/{user_id}",

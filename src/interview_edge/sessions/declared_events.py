@@ -1,0 +1,104 @@
+"""Events that the server was told of and can't hear for itself: a client's own utterances, and silence that
+fills up a begun second.
+
+They are committed as they come, beside the VAD's (listening.py), whose commits carry its position: what that
+one loses in a crash it hears again. These it can't, so a crash in the moment before their commit loses them;
+the audio that they tell of is in the journal all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+import trio
+
+from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
+from interview_edge.core.declared_utterances import Began, Ended
+from interview_edge.core.models import Event, NewEvent
+from interview_edge.core.pcm import CHUNK_SAMPLES
+from interview_edge.sessions.node_parts import NodeParts
+
+log = structlog.get_logger(__name__)
+
+MAX_WAITING = 1_024  # while the catalog is down: half an hour of lively talk, 0.5 MB
+
+
+class DeclaredEvents:
+    """Those of one session, on their way to the catalog."""
+
+    def __init__(self, session: ToldSession, parts: NodeParts) -> None:
+        self._session = session
+        self._parts = parts
+        self._waiting: list[NewEvent] = []
+        self._changed = trio.lowlevel.ParkingLot()
+
+    def add(self, event: NewEvent) -> bool:
+        """Have it committed soon. False, and it won't be, where so many wait that the catalog is away."""
+        if len(self._waiting) >= MAX_WAITING:
+            return False
+        self._waiting.append(event)
+        self._changed.unpark_all()
+        return True
+
+    async def run(self) -> None:
+        """Commit what comes, until cancelled; while the catalog fails, try again."""
+        while True:
+            while not self._waiting:
+                await self._changed.park()
+            await self._commit()
+
+    async def _commit(self) -> None:
+        count, session_id = len(self._waiting), self._session.session_id
+        committed: Sequence[Event] = ()
+        try:
+            committed = await self._parts.catalog.append_events(
+                session_id, self._waiting[:count], at=self._parts.wall_ms()
+            )
+        except CatalogUnavailable as error:
+            log.warning("declared events wait for the catalog", session_id=session_id, error=str(error))
+            await trio.sleep(self._parts.settings.retry_initial)
+            return
+        except SessionIsDeleted:
+            pass  # its end is near, and nothing more of it is kept
+        del self._waiting[:count]
+        self._session.published(committed)
+        self._changed.unpark_all()
+
+    async def finish(self) -> None:
+        """Wait until all of them are committed. The caller sets the deadline."""
+        while self._waiting:
+            await self._changed.park()
+
+
+def utterance_event(stream: str, found: Began | Ended, utterance_id: str, origin: int, at: int) -> NewEvent:
+    """The event of a client's utterance as the wire shows it: as the server's own (listening.py), and
+    `source`. `origin` is the recording's first sample, counted in its stream.
+    """
+    start = origin + found.start
+    body: dict[str, object] = {
+        "source": "client",
+        "utterance": found.number,
+        "utterance_id": utterance_id,
+        "start_sample": start,
+        "start_ms": start * 1000 // CHUNK_SAMPLES,
+    }
+    if isinstance(found, Began):
+        return NewEvent(at, "speech_started", body, stream)
+    end = origin + found.end
+    body |= {"end_sample": end, "end_ms": end * 1000 // CHUNK_SAMPLES, "reason": found.reason}
+    return NewEvent(at, "speech_ended", body, stream)
+
+
+def padded_event(stream: str, seq: int, samples: int, at: int) -> NewEvent:
+    """Silence of `samples` fills up the end of second `seq`: nobody recorded it."""
+    return NewEvent(at, "padded", {"seq": seq, "samples": samples}, stream)
+
+
+class ToldSession(Protocol):
+    """What is asked of the session."""
+
+    session_id: str
+
+    def published(self, events: Sequence[Event]) -> None: ...

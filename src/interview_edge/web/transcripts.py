@@ -1,0 +1,73 @@
+"""Where utterances go to be transcribed: the seam for a provider, and what is there without one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import attrs
+
+from interview_edge.wire.browser_frames import ServerFrame, TranscriptionError
+
+NO_PROVIDER = "no transcription provider is configured; audio is stored"
+
+
+@attrs.frozen
+class Utterance:
+    """One stretch of speech, or for a prefetch what there is of it: samples `start` up to, without, `end`,
+    counted from its recording's start. `read` has its PCM; it raises as the reader of journal and store does.
+    """
+
+    utterance_id: str
+    start: int
+    end: int
+    prompt: str | None
+    read: Callable[[], Awaitable[bytes]]
+
+
+class Scribe(Protocol):
+    """Transcribes the utterances of one socket. The first three neither wait nor fail: what comes of them
+    is said on the socket, in order of utterances, prefetches aside.
+    """
+
+    def prefetch(self, utterance: Utterance) -> None:
+        """Transcribe a copy while the utterance goes on."""
+        ...
+
+    def drop(self, utterance_id: str) -> None:
+        """That prefetch's text isn't wanted any more: cancel it."""
+        ...
+
+    def finish(self, utterance: Utterance, *, reuse: bool) -> None:
+        """Transcribe it; with `reuse`, its prefetch's text is the final one and nobody is asked again."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until everything that was asked for is said, or given up."""
+        ...
+
+
+class NoProvider:
+    """The scribe of a node without a transcription provider: says so, once."""
+
+    def __init__(self, say: Callable[[ServerFrame], None], now_ms: Callable[[], int]) -> None:
+        self._say = say
+        self._now_ms = now_ms
+        self._said = False
+
+    def prefetch(self, utterance: Utterance) -> None:
+        """The end of the utterance will say it."""
+
+    def drop(self, utterance_id: str) -> None:
+        """There is none."""
+
+    def finish(self, utterance: Utterance, *, reuse: bool) -> None:
+        if not self._said:
+            self._said = True
+            told = TranscriptionError(
+                error=NO_PROVIDER, timestamp=self._now_ms(), utterance_id=utterance.utterance_id
+            )
+            self._say(told)
+
+    async def settled(self) -> None:
+        """Everything is said at once."""
