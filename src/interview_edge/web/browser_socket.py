@@ -55,6 +55,7 @@ from interview_edge.wire.browser_frames import (
 log = structlog.get_logger(__name__)
 
 POLICY_VIOLATION = 1008
+LAST_LOOK = 0.01  # seconds: what the server has read of the connection is there at once
 
 # Raises EdgeError where this session may not be recorded into now.
 AdmitSession = Callable[[str], Awaitable[None]]
@@ -104,6 +105,9 @@ class BrowserSocket(DialectSocket):
         return False
 
     async def _rest(self) -> None:
+        if self._closing is not None:  # by us, so that more may have come than was read
+            with trio.move_on_after(LAST_LOOK):
+                self._unread.extend(await self._peer.receive())
         while self._unread:
             self._keep_audio(*self._unread.popleft())
         try:

@@ -18,19 +18,7 @@ from interview_edge.errors import EdgeError
 from interview_edge.journal import Append, JournalFull, JournalUnavailable
 from interview_edge.testing import FaultyBackend
 from nodes import PATIENCE, OpenNode, connect, second
-
-
-def hold_commits(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> trio.Event:
-    """Let the journal's commits wait until the event is set: a disk that hangs."""
-    go_on = trio.Event()
-    commit = edge.parts.journal._insert
-
-    async def held(batch: Any) -> Any:
-        await go_on.wait()
-        return await commit(batch)
-
-    monkeypatch.setattr(edge.parts.journal, "_insert", held)
-    return go_on
+from storage_faults import hold_commits
 
 
 async def until_queue_is_full(edge: Edge) -> None:
