@@ -70,9 +70,9 @@ class BrowserClient(ChannelPeer):
 
 @attrs.define
 class ListeningScribe:
-    """A scribe that keeps what it is asked for, PCM and all."""
+    """A scribe that keeps what it is asked for, and has done it when the test says so."""
 
-    asked: list[tuple[str, str, bytes | None]] = attrs.Factory(list)
+    asked: list[tuple[str, str]] = attrs.Factory(list)
     utterances: list[Utterance] = attrs.Factory(list)
     may_settle: trio.Event = attrs.Factory(trio.Event)
 
@@ -80,13 +80,13 @@ class ListeningScribe:
         self._ask("prefetch", utterance)
 
     def drop(self, utterance_id: str) -> None:
-        self.asked.append(("drop", utterance_id, None))
+        self.asked.append(("drop", utterance_id))
 
     def finish(self, utterance: Utterance, *, reuse: bool) -> None:
         self._ask("reuse" if reuse else "finish", utterance)
 
     def _ask(self, what: str, utterance: Utterance) -> None:
-        self.asked.append((what, utterance.utterance_id, None))
+        self.asked.append((what, utterance.utterance_id))
         self.utterances.append(utterance)
 
     async def settled(self) -> None:
