@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -16,11 +17,13 @@ import trio
 
 from interview_edge.cli.settings_sources import TomlSource, load_settings
 from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.errors import EdgeError
 from interview_edge.web.access_schemas import ACCESS_SCHEMAS
 from interview_edge.web.asyncapi import SERVER_FRAMES
 from interview_edge.web.state_lane_resource import parse_resolve
-from interview_edge.wire import chunk_dialect
+from interview_edge.wire import browser_dialect, chunk_dialect
 from interview_edge.wire.auth_frame import decode_auth
+from interview_edge.wire.browser_frames import AudioChunk
 from server_process import environment, serving
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +103,29 @@ def test_json_examples_are_frames(document: str) -> None:
             assert shown.keys() <= fields_of_server_frame(shown["type"]), line
         else:
             assert is_client_frame(line) or is_server_frame(line), line
+
+
+def test_json_examples_of_the_browser_socket_are_frames() -> None:
+    lines = [
+        line
+        for text in blocks(ROOT / "docs/reference/browser-socket.md", "json")
+        for line in text.splitlines()
+    ]
+    assert lines
+    for line in lines:
+        # What was read is what was shown: a field that a frame doesn't have would be skipped.
+        assert json.loads(written_as_browser_frame(line.encode())) == json.loads(line), line
+
+
+def written_as_browser_frame(line: bytes) -> bytes:
+    """The line read as a frame of either side, and written again."""
+    with contextlib.suppress(EdgeError):
+        frame = browser_dialect.decode(line, text=True)
+        if not isinstance(frame, AudioChunk):
+            return browser_dialect.encode_client(frame)
+        assert frame.fault is None
+        return browser_dialect.encode_audio(frame.pcm, frame.mark, frame.prompt)
+    return browser_dialect.encode_utf8(browser_dialect.decode_server(line))
 
 
 def test_json_examples_of_the_http_reference_are_resolves_and_usage() -> None:

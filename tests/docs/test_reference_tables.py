@@ -12,14 +12,34 @@ import pytest
 from interview_edge import Edge, Settings, open_edge
 from interview_edge.archive.objects import NewObject
 from interview_edge.cli.app import app
+from interview_edge.core.declared_utterances import (
+    FRAME_MS,
+    MAX_SAMPLES,
+    QUIET_FRAMES,
+    SAID_VOICED,
+    SAID_WINDOW,
+    Began,
+    Ended,
+    VadState,
+)
 from interview_edge.core.keys import chunk_key, conflict_key, result_key, segment_key
 from interview_edge.core.models import SegmentFormat, StreamKey
+from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEnded, SpeechStarted, UtteranceRules
 from interview_edge.errors import ERRORS
+from interview_edge.sessions.declared_events import padded_event, utterance_event
 from interview_edge.sessions.listening import speech_event
 from interview_edge.web import health
-from interview_edge.web.asyncapi import CLIENT_FRAMES, SERVER_FRAMES
+from interview_edge.web.asyncapi import (
+    BROWSER_CLIENT_FRAMES,
+    BROWSER_SERVER_FRAMES,
+    CLIENT_FRAMES,
+    SERVER_FRAMES,
+    make_asyncapi,
+)
 from interview_edge.web.routes import Visitors
+from interview_edge.web.transcripts import NO_PROVIDER
+from interview_edge.wire.browser_dialect import MAX_OFFSET_MS, MAX_PROMPT, MIN_OFFSET_MS
 
 ROOT = Path(__file__).parents[2]
 SECOND = bytes(32_000)
@@ -122,6 +142,51 @@ def test_frames_of_the_client_are_all_there() -> None:
         frame.__struct_config__.tag: {field.encode_name for field in msgspec.structs.fields(frame)}
         for frame in CLIENT_FRAMES
     }
+
+
+def test_frames_of_the_browser_socket_are_all_there() -> None:
+    text = (ROOT / "docs/reference/browser-socket.md").read_text()
+    text = text.partition("## From the server")[2].partition("\n## ")[0]
+    documented = {
+        frame: names(cell) for frame, cell in re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE)
+    }
+    assert documented == {
+        frame.__struct_config__.tag: {field.encode_name for field in msgspec.structs.fields(frame)}
+        for frame in BROWSER_SERVER_FRAMES
+    }
+    taken = {
+        frame.strip("`"): names(cell) for frame, cell, _ in table("docs/reference/browser-socket.md", "Frame")
+    }
+    audio = make_asyncapi("")["components"]["schemas"]["BrowserAudioChunk"]["properties"]
+    assert taken.pop("audio_chunk") == audio.keys() - {"type"}
+    assert taken == {
+        frame.__struct_config__.tag: {field.encode_name for field in msgspec.structs.fields(frame)}
+        for frame in BROWSER_CLIENT_FRAMES
+    }
+
+
+def test_rules_of_the_browser_socket_are_as_documented() -> None:
+    text = " ".join((ROOT / "docs/reference/browser-socket.md").read_text().split())
+    assert f"`vad_offset_ms`: {MIN_OFFSET_MS:,} to {MAX_OFFSET_MS:,}" in text
+    assert f"`asr_prompt`: at most {MAX_PROMPT:,} characters" in text
+    assert {names(state).pop() for state, _ in table("docs/reference/browser-socket.md", "`vad_state`")} == {
+        state.value for state in VadState
+    }
+    assert f"An utterance is at most {MAX_SAMPLES // SAMPLE_RATE} s." in text
+    assert f"the quietest {QUIET_FRAMES * FRAME_MS} ms of its second half" in text
+    assert f"{SAID_VOICED} of {SAID_WINDOW} frames of {FRAME_MS} ms voiced" in text
+    assert NO_PROVIDER in text
+
+
+def test_fields_of_declared_events_are_all_there() -> None:
+    documented = {
+        names(type_).pop(): names(fields) for type_, fields, _ in table("docs/reference/events.md", "Type")
+    }
+    more = {"source", "utterance_id"}
+    for found in (Began(1, 0), Ended(1, 0, 16_000, "client", reuse=False)):
+        event = utterance_event("mixed", found, "mixed-1", 0, 0)
+        assert documented[event.type] | more == event.body.keys()
+    assert documented["padded"] == padded_event("mixed", 1, 2, 0).body.keys()
 
 
 def test_fields_of_speech_events_are_all_there() -> None:

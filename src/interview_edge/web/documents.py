@@ -56,7 +56,7 @@ class Documents:
                 view=self.show_asyncapi,
                 access=Visitors.ANYBODY,
                 service=NODE,
-                summary="The audio socket as AsyncAPI 3",
+                summary="The sockets as AsyncAPI 3",
                 answers={200: _OBJECT},
             ),
             Route(

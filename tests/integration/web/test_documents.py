@@ -113,7 +113,13 @@ async def test_the_socket_s_document_has_every_frame(open_node: OpenNode) -> Non
     }
     assert tags >= {"hello", "chunk", "status", "ping", "finalize", "close"}
     assert tags >= {"ready", "ack", "pong", "closing", "finalized", "going_away", "error"}
+    assert tags >= {"audio_stream_start", "audio_chunk", "audio_stream_end", "auth_success", "vad_cache_end"}
     assert frames.Ack.__name__ in document["components"]["messages"]
+    # Two dialects have a frame of this name.
+    schemas = document["components"]["schemas"]
+    assert schemas["Pong"]["required"] == ["type", "ts"]
+    assert schemas["BrowserPong"]["required"] == ["type", "timestamp"]
+    assert document["channels"]["browser"]["address"] == "/api/ws"
 
 
 async def test_the_page_needs_nothing_from_elsewhere_and_runs_no_script(open_node: OpenNode) -> None:
