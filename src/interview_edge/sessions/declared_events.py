@@ -37,6 +37,7 @@ class DeclaredEvents:
     def add(self, event: NewEvent) -> bool:
         """Have it committed soon. False, and it won't be, where so many wait that the catalog is away."""
         if len(self._waiting) >= MAX_WAITING:
+            log.error("a declared event is lost", session_id=self._session.session_id, type=event.type)
             return False
         self._waiting.append(event)
         self._changed.unpark_all()

@@ -100,8 +100,8 @@ class Session:
                 await self._closing.wait()
                 self._parts.archive.hurry(self.session_id)
                 with trio.move_on_after(self._parts.settings.close_timeout):
-                    await self._listening.finish()
                     await self.declared.finish()
+                    await self._listening.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
@@ -384,8 +384,8 @@ class Session:
         under_way = [p for stream in self.streams.values() for p in stream.pending.values()]
         for pending in [*under_way, *self._writing]:
             await pending.settled()
-        await self._listening.finish()
         await self.declared.finish()
+        await self._listening.finish()
 
     async def rest(self, stream: str) -> None:
         """Hear all of one stream, and end its open utterance there. The caller sets the deadline."""

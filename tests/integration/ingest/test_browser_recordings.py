@@ -16,6 +16,7 @@ import trio.testing
 from asgi_calls import call
 from browser_clients import recording
 from interview_edge.app import Edge
+from interview_edge.core.models import AckLevel, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
 from interview_edge.journal import JournalFull
 from interview_edge.wire import browser_dialect
@@ -66,6 +67,20 @@ async def test_pieces_of_any_length_are_there_byte_for_byte(open_node: OpenNode,
         (*_, ack) = await client.end()
         assert ack["receivedChunks"] == -(-len(audio) // piece)
         assert await stored(edge, session_id) == padded(audio)
+
+
+@pytest.mark.parametrize("level", AckLevel)
+async def test_the_end_s_ack_means_what_the_node_s_level_says(open_node: OpenNode, level: AckLevel) -> None:
+    async with open_node(ack=level) as edge, recording(edge) as client:
+        await client.start("s")
+        await client.record(AUDIO)
+        await client.end()
+        extents = await edge.parts.catalog.extents(StreamKey("s"), 1, 6)
+        assert sum(extent.last - extent.first + 1 for extent in extents) == (
+            6 if level is AckLevel.BACKEND else 0
+        )
+        await edge.registry.live("s").settle()
+        assert await stored(edge, "s") == padded(AUDIO)
 
 
 async def test_silence_that_fills_up_a_second_is_in_the_record(open_node: OpenNode) -> None:
