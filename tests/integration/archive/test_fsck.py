@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import product
+from random import Random
 from typing import Any
 
 import apsw
 import attrs
 import pytest
+import trio
 
 from interview_edge.archive import FileRemover
 from interview_edge.archive.fsck import Finding, Fsck, FsckOptions, Kind, State, Summary, recorded_side
 from interview_edge.archive.fsck import access as access_module
 from interview_edge.backends.memory import MemoryBackend
-from interview_edge.backends.protocol import BackendRefused, BackendUnavailable
+from interview_edge.backends.protocol import BackendError, BackendRefused, BackendUnavailable
 from interview_edge.catalog import FinalizedResult
 from interview_edge.core.keys import chunk_key, conflict_key, result_key, segment_key, session_prefix
 from interview_edge.core.models import Chunk, Layout, SegmentFormat, StreamKey
@@ -23,7 +27,19 @@ from interview_edge.core.wav import encode_wav
 from interview_edge.errors import CHUNK_EXPIRED, EdgeError
 from interview_edge.testing import Effect, FaultyBackend, PlannedFault
 
-from .conftest import BOTH_LAYOUTS, KEY, NOW, Fuse, Node, OpenNode, chunk_of, drained, pcm_of
+from .conftest import (
+    BACKEND_CALLS,
+    BOTH_LAYOUTS,
+    CATALOG_CALLS,
+    KEY,
+    NOW,
+    Fuse,
+    Node,
+    OpenNode,
+    chunk_of,
+    drained,
+    pcm_of,
+)
 
 OTHER = StreamKey("interview/2", "teacher")
 LONG = StreamKey("会" * 100)  # whose part of the key is cut
@@ -485,3 +501,102 @@ async def test_a_store_that_can_not_be_read_is_no_verdict(open_node: OpenNode, o
         await fill(node)
         with pytest.raises(BackendUnavailable):
             await fsck(node, DEEP)
+
+
+async def damage_in_every_way(node: Node, random: Random) -> None:
+    """Of `KEY` an object or two is damaged or lost; of both there are copies, other bytes, more seconds."""
+    keys = [extent.key for extent in await node.catalog.extents(KEY)]
+    for key in random.sample(keys, random.randint(0, 2)):
+        await random.choice([delete_one, cut_one, flip_one])(node, key)
+    for key in (KEY, OTHER):
+        for seq in random.sample([1, 2, 3, 4], random.randint(0, 4)):
+            salt = random.choice(["", "", "other"])
+            await node.backend.put(chunk_key(key, seq), pcm_of(seq, salt=salt), if_absent=True)
+        pair = encode_wav(pcm_of(2) + pcm_of(3, salt=random.choice(["", "other"])))
+        await node.backend.put(segment_key(key, 2, 3, SegmentFormat.WAV), pair, if_absent=True)
+
+
+async def readable(node: Node) -> set[tuple[StreamKey, int]]:
+    found = set()
+    for key in (KEY, OTHER):
+        for seq in SEQS:
+            length = 500 if seq == FINAL else CHUNK_BYTES
+            with suppress(BackendError, ValueError, KeyError):
+                if await node.reader.chunk(key, seq) == pcm_of(seq, length=length):
+                    found.add((key, seq))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(12))
+@BOTH_LAYOUTS
+async def test_whatever_is_damaged_no_option_takes_a_second_that_reads(
+    open_node: OpenNode, layout: Layout, seed: int
+) -> None:
+    random = Random(seed)  # which damage
+    async with open_node(MemoryBackend(), layout=layout) as node:
+        await fill(node)
+        await damage_in_every_way(node, random)
+        before = await readable(node)
+        for repair, deep, delete in random.sample(list(product([False, True], repeat=3)), 8):
+            await fsck(node, FsckOptions(repair=repair, deep=deep, delete_orphans=delete))
+            now = await readable(node)
+            assert now >= before
+            before = now
+        await fsck(node, ALL)
+        summary, _ = await fsck(node, ALL)
+        assert {state for _, state in summary.findings} <= {State.LOST, State.KEPT}, "the rest is mended"
+        lost = sum(count for (_, state), count in summary.findings.items() if state is State.LOST)
+        assert (lost > 0) == (len(await readable(node)) < 2 * len(SEQS))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the call", "after the call"])
+async def test_a_repair_that_stops_at_any_call_is_finished_by_the_next(
+    open_node: OpenNode, after: bool
+) -> None:
+    async def prepare(node: Node) -> None:
+        """One session to adopt, one deleted, one with a copy and something that expired."""
+        await fill(node, OTHER)
+        for seq in SEQS:
+            await node.backend.put(
+                chunk_key(KEY, seq), pcm_of(seq, length=500 if seq == FINAL else CHUNK_BYTES)
+            )
+        await fill(node, StreamKey("gone"))
+        await node.catalog.mark_deleted("gone", NOW)
+        await node.backend.put(segment_key(OTHER, 1, 1, SegmentFormat.WAV), encode_wav(pcm_of(1)))
+        extra = chunk_of(9)
+        await node.journal_chunks([extra], OTHER)
+        await node.flush(OTHER.session_id)
+        await drained(node)
+        await node.catalog.files.expire(OTHER.session_id, [chunk_key(OTHER, 9)])
+
+    async def repair(node: Node, fuse: Fuse) -> None:
+        fuse.armed = True
+        check = Fsck(
+            journal=node.journal,
+            catalog=fuse.wire(node.catalog, CATALOG_CALLS),
+            backend=fuse.wire(node.backend, BACKEND_CALLS),
+            options=ALL,
+            concurrency=1,
+            timeout=60,
+            now_ms=lambda: NOW,
+        )
+        await check.run(lambda _: None, lambda _: None)
+
+    counting = Fuse()
+    async with open_node(MemoryBackend(), folder="undisturbed") as node:
+        await prepare(node)
+        await repair(node, counting)
+        await assert_clean(node)
+    for point in range(1, len(counting.calls) + 1):
+        async with open_node(MemoryBackend(), folder=str(point)) as node:
+            await prepare(node)
+            fuse = Fuse(point, after=after)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(repair, node, fuse)
+                with trio.fail_after(5):
+                    await fuse.blown.wait()
+                nursery.cancel_scope.cancel()
+            await fsck(node, ALL)
+            await assert_clean(node)
+            await assert_reads(node)
+            assert [info.key async for info in node.backend.list(session_prefix("gone"))] == []
