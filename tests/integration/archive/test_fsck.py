@@ -188,9 +188,10 @@ async def test_what_the_journal_still_has_is_put_again(
 ) -> None:
     """The catalog had committed and the process ended before the trim; then the store lost the object."""
     backend = MemoryBackend()
-    fuse = Fuse("trim")
+    fuse = Fuse()
     async with open_node(backend, layout=layout, fuse=fuse) as node:
         await node.journal_chunks(acked())
+        fuse.blow_at = "trim"  # from here on, so that all of it is one step's
         node.archive.hurry(KEY.session_id)
         await fuse.blown.wait()
     async with open_node(backend, layout=layout, run=False) as node:
@@ -386,9 +387,10 @@ async def test_the_result_of_a_finalized_session_is_no_finding(open_node: OpenNo
 @BOTH_LAYOUTS
 async def test_puts_that_the_next_start_finishes_are_no_finding(open_node: OpenNode, layout: Layout) -> None:
     backend = MemoryBackend()
-    fuse = Fuse("record_stored")
+    fuse = Fuse()
     async with open_node(backend, layout=layout, fuse=fuse) as node:
         await node.journal_chunks([chunk_of(1), chunk_of(2)])
+        fuse.blow_at = "record_stored"
         node.archive.hurry(KEY.session_id)
         await fuse.blown.wait()
     async with open_node(backend, layout=layout, run=False) as node:
