@@ -93,7 +93,7 @@ class FileRemover:
         """Mark these files expired, delete their objects and note that they are gone.
 
         One that was gone before is in neither part of the answer. After the first answer that the store can't
-        be reached no deletion is begun: the rest fail with it, marked or not. Raises `CatalogUnavailable`;
+        be reached no deletion is begun: the rest are marked, and fail with it. Raises `CatalogUnavailable`;
         then, and when it is cancelled, some files may be marked and some objects deleted: call it again, or
         let the next sweep finish. The caller sets the deadline.
         """
@@ -101,10 +101,11 @@ class FileRemover:
         failed: dict[str, BackendError] = {}
         freed, outage = 0, None
         for session_id, keys in _pages(files):
+            expired = await self._files.expire(session_id, keys)
             if outage is not None:
-                failed |= dict.fromkeys(keys, outage)
+                failed |= {file.key: outage for file in expired}
                 continue
-            removal = await self._delete(await self._files.expire(session_id, keys))
+            removal = await self._delete(expired)
             removed += removal.removed
             failed |= removal.failed
             freed += removal.freed_bytes

@@ -326,6 +326,26 @@ async def test_removal_says_of_each_file_how_it_went(open_node: OpenNode, clock:
         assert again.freed_bytes == files[0].size
 
 
+async def test_in_an_outage_a_removal_marks_everything_and_tries_little(
+    open_node: OpenNode, clock: Clock
+) -> None:
+    """Who asked for it is told that it failed; it reads as expired, and the next sweep finishes it."""
+    backend = FaultyBackend(MemoryBackend())
+    async with open_node(backend, now_ms=clock) as node:
+        await fill(node, clock)
+        files = await files_of(node)
+        backend.outage = True
+        removal = await remover_of(node).remove(files)
+        assert removal.failed.keys() == {file.key for file in files}
+        assert backend.calls["delete"] <= 2
+        assert await files_of(node) == []
+        backend.outage = False
+        assert not any((await readable(node)).values())
+        report = await remover_of(node).finish()
+        assert (report.files, report.freed_bytes) == (7, 7 * CHUNK_BYTES)
+        assert await node.keys() == []
+
+
 async def test_of_two_removals_of_one_file_one_counts_it(open_node: OpenNode, clock: Clock) -> None:
     async with open_node(MemoryBackend(), now_ms=clock) as node:
         await fill(node, clock)
