@@ -31,6 +31,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 # A first run imports the whole server on a busy machine.
 EXAMPLE_SECONDS = 60
 SERVER_IN_DOCS = "http://127.0.0.1:8080"
+SOCKETS_IN_DOCS = "ws://127.0.0.1:8080"
 
 _LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -66,11 +67,12 @@ def test_links_lead_somewhere(document: Path) -> None:
 async def test_python_examples_run(document: Path, tmp_path: Path) -> None:
     """The Python blocks of a document, in order, are one program; a server that they name is a real one."""
     program = "\n".join(blocks(document, "python"))
-    if SERVER_IN_DOCS not in program:
+    if SERVER_IN_DOCS not in program and SOCKETS_IN_DOCS not in program:
         await run(program, tmp_path)
         return
     async with serving(tmp_path / "server", {}) as server:
-        await run(program.replace(SERVER_IN_DOCS, server.url), tmp_path)
+        program = program.replace(SERVER_IN_DOCS, server.url)
+        await run(program.replace(SOCKETS_IN_DOCS, server.url.replace("http", "ws")), tmp_path)
 
 
 async def run(program: str, folder: Path) -> None:

@@ -8,13 +8,13 @@ the audio that they tell of is in the journal all the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
 import trio
 
-from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
+from interview_edge.catalog.protocol import SessionIsDeleted
 from interview_edge.core.declared_utterances import Began, Ended
 from interview_edge.core.models import Event, NewEvent
 from interview_edge.core.pcm import CHUNK_SAMPLES
@@ -26,29 +26,37 @@ MAX_WAITING = 1_024  # while the catalog is down: half an hour of lively talk, 0
 
 
 class DeclaredEvents:
-    """Those of one session, on their way to the catalog."""
+    """Those of one session, on their way to the catalog, in a task that is there while there are any."""
 
     def __init__(self, session: ToldSession, parts: NodeParts) -> None:
         self._session = session
         self._parts = parts
         self._waiting: list[NewEvent] = []
-        self._changed = trio.lowlevel.ParkingLot()
+        self._is_committing = False
+        self._committed = trio.lowlevel.ParkingLot()
 
     def add(self, event: NewEvent) -> bool:
-        """Have it committed soon. False, and it won't be, where so many wait that the catalog is away."""
-        if len(self._waiting) >= MAX_WAITING:
+        """Have it committed soon. False, and it won't be, where so many wait that the catalog is away, or the
+        session has ended.
+        """
+        if len(self._waiting) >= MAX_WAITING or not self._may_commit():
             log.error("a declared event is lost", session_id=self._session.session_id, type=event.type)
             return False
         self._waiting.append(event)
-        self._changed.unpark_all()
         return True
 
-    async def run(self) -> None:
-        """Commit what comes, until cancelled; while the catalog fails, try again."""
-        while True:
-            while not self._waiting:
-                await self._changed.park()
-            await self._commit()
+    def _may_commit(self) -> bool:
+        if not self._is_committing:
+            self._is_committing = self._session.start_soon(self._run)
+        return self._is_committing
+
+    async def _run(self) -> None:
+        """Commit what is there and what comes meanwhile; while the catalog fails, try again."""
+        try:
+            while self._waiting:
+                await self._commit()
+        finally:
+            self._is_committing = False
 
     async def _commit(self) -> None:
         count, session_id = len(self._waiting), self._session.session_id
@@ -57,20 +65,20 @@ class DeclaredEvents:
             committed = await self._parts.catalog.append_events(
                 session_id, self._waiting[:count], at=self._parts.wall_ms()
             )
-        except CatalogUnavailable as error:
+        except SessionIsDeleted:
+            pass  # its end is near, and nothing more of it is kept
+        except Exception as error:  # invariant 5: the audio goes on without them
             log.warning("declared events wait for the catalog", session_id=session_id, error=str(error))
             await trio.sleep(self._parts.settings.retry_initial)
             return
-        except SessionIsDeleted:
-            pass  # its end is near, and nothing more of it is kept
         del self._waiting[:count]
         self._session.published(committed)
-        self._changed.unpark_all()
+        self._committed.unpark_all()
 
     async def finish(self) -> None:
         """Wait until all of them are committed. The caller sets the deadline."""
         while self._waiting:
-            await self._changed.park()
+            await self._committed.park()
 
 
 def utterance_event(stream: str, found: Began | Ended, utterance_id: str, origin: int, at: int) -> NewEvent:
@@ -103,3 +111,5 @@ class ToldSession(Protocol):
     session_id: str
 
     def published(self, events: Sequence[Event]) -> None: ...
+
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> bool: ...

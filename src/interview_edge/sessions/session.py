@@ -95,7 +95,6 @@ class Session:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._listening.run)
-                nursery.start_soon(self.declared.run)
                 task_status.started()
                 await self._closing.wait()
                 self._parts.archive.hurry(self.session_id)
@@ -198,7 +197,8 @@ class Session:
         elif standing is Standing.PENDING:
             stream.pending[seq].wait_with(_without_audio(chunk), receipt)
         else:
-            self._start_soon(partial(self._compare_with_held, stream, chunk, receipt))
+            if not self.start_soon(partial(self._compare_with_held, stream, chunk, receipt)):
+                raise EdgeError(STORAGE_UNAVAILABLE)
         return receipt
 
     def _journal_new(self, stream: LiveStream, chunk: Chunk, receipt: Receipt) -> None:
@@ -351,10 +351,12 @@ class Session:
             identity = chunk.identity if pcm is None or pcm == chunk.pcm else b""
         self._answer_repeat(stream, chunk, receipt, identity)
 
-    def _start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
+    def start_soon(self, task: Callable[[], Awaitable[None]]) -> bool:
+        """Run a task of the session's; False where it has ended."""
         if self._nursery is None:
-            raise EdgeError(STORAGE_UNAVAILABLE)
+            return False
         self._nursery.start_soon(task)
+        return True
 
     # -- the state lane
 
