@@ -110,10 +110,7 @@ class BrowserSocket(DialectSocket):
                 self._unread.extend(await self._peer.receive())
         while self._unread:
             self._keep_audio(*self._unread.popleft())
-        try:
-            await self._end_recording()
-        except EdgeError as error:
-            log.error("a recording could not rest", code=error.kind.code, **self._told_of_fault())
+        await self._end_recording()
         if self._settling is not None and self._closing is not None and self._closing.patient:
             await self._settled.wait()
 
@@ -176,16 +173,23 @@ class BrowserSocket(DialectSocket):
     async def _take_audio(self, frame: AudioChunk) -> None:
         if self._recording is None or self._speech is None:
             raise EdgeError(STREAM_NOT_STARTED)
-        self._speech.hear(frame.pcm, frame.mark, frame.prompt)
-        self._recording.add(frame.pcm)
+        at = self._recording.clock
+        self._recording.add(frame.pcm)  # before anything that might fail
         self._received += 1
+        self._speech.hear(at, frame.pcm, frame.mark, frame.prompt)
         if frame.fault is not None:
             self._refuse(frame.fault)
+        await self._hand_in(self._recording.store())
+
+    async def _hand_in(self, step: Awaitable[None]) -> bool:
+        """Store, or end the socket: what would come after it could only pile up."""
         try:
-            await self._recording.store()
-        except EdgeError as error:  # what comes after it could only pile up
+            await step
+        except EdgeError as error:
             self._refuse(error)
             self._end(Ending(POLICY_VIOLATION, error.kind.code, patient=False))
+            return False
+        return True
 
     # -- recordings
 
@@ -193,17 +197,17 @@ class BrowserSocket(DialectSocket):
         await self._end_recording()
         if self._settling is not None:
             await self._settled.wait()
+        if self._closing is not None:
+            return
         session = await self._open(frame, held)
         stream = session.stream(DEFAULT_STREAM)
-        with trio.move_on_after(self._settings.close_timeout):
-            await session.rest(DEFAULT_STREAM)
         recording = Recording(
             session, stream, self._parts, on_taken_over=self._make_way, on_trouble=self._refuse
         )
         await recording.begin()
-        self._recording = recording
+        self._recording, self._speech, self._received = recording, None, 0
+        await self._rest_the_ear()  # what is told from here on is of this recording
         self._speech = RecordedSpeech(recording, session, self._scribe, self._say, self._parts.wall_ms)
-        self._received = 0
         self._say(AudioStreamStartAck(self._parts.wall_ms(), self.principal.user, session.session_id))
 
     async def _open(self, frame: AudioStreamStart, held: AsyncExitStack) -> Session:
@@ -221,19 +225,23 @@ class BrowserSocket(DialectSocket):
 
     async def _end_recording(self) -> Recording | None:
         """Let the recording rest, where there is one: all of it is in the journal's hands then."""
-        if self._recording is None or self._speech is None:
-            return None
         recording = self._recording
-        self._speech.rest()
-        await recording.rest()
+        if recording is None:
+            return None
+        if self._speech is not None:
+            self._speech.rest()
+        if not await self._hand_in(recording.rest()):
+            return None
         recording.end()
         self._recording = None
         return recording
 
     async def _stop(self, nursery: trio.Nursery) -> None:
+        if self._recording is None:
+            raise EdgeError(STREAM_NOT_STARTED)
         ended = await self._end_recording()
         if ended is None:
-            raise EdgeError(STREAM_NOT_STARTED)
+            return
         self._settling, self._settled = ended, trio.Event()
         nursery.start_soon(self._acknowledge_end, ended, self._received)
 
@@ -241,7 +249,7 @@ class BrowserSocket(DialectSocket):
         """Beside the reading: pings go on meanwhile. A store that never answers is `mind_storage`'s."""
         try:
             await recording.settled()
-            await self._hear_the_end()
+            await self._rest_the_ear()
             await self._scribe.settled()
             if self._closing is None or self._closing.patient:
                 self._say(AudioStreamEndAck(received, self._parts.wall_ms()))
@@ -249,8 +257,8 @@ class BrowserSocket(DialectSocket):
             self._settling = None
             self._settled.set()
 
-    async def _hear_the_end(self) -> None:
-        """Have the server's detection finish with the recording. It failing withholds no ack."""
+    async def _rest_the_ear(self) -> None:
+        """Have the server's detection finish with what there is. It failing withholds no ack."""
         if self._session is None:
             return
         try:

@@ -58,12 +58,12 @@ class RecordedSpeech:
 
     # -- by the client's marks
 
-    def hear(self, pcm: bytes, mark: Mark | None, prompt: str | None) -> None:
-        """The recording's next audio, before it is added."""
+    def hear(self, at: int, pcm: bytes, mark: Mark | None, prompt: str | None) -> None:
+        """The recording's next audio, from sample `at` on, and what the client says of it."""
         if prompt is not None:
             self._prompt = prompt
         if mark is not None and self._declared is None:
-            self._declared = DeclaredUtterances(self._recording.clock)
+            self._declared = DeclaredUtterances(at)
             if self._server_says_speech:
                 self._say(VadCacheEnd(self._now_ms()))
         if self._declared is not None:
@@ -117,7 +117,8 @@ class RecordedSpeech:
                 self._say(VadCacheEnd(self._now_ms()))
                 utterance_id = f"{self._stream}-{event.body['utterance']}"
                 start, end = self._clock_of(event, "start_sample"), self._clock_of(event, "end_sample")
-                self._scribe.finish(self._utterance(utterance_id, start, end), reuse=False)
+                if end > start:
+                    self._scribe.finish(self._utterance(utterance_id, start, end), reuse=False)
 
     def _clock_of(self, event: Event, name: str) -> int:
         """A position in the stream as one of the recording, which pre-roll may reach back before."""

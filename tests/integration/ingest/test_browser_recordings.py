@@ -19,6 +19,7 @@ from interview_edge.app import Edge
 from interview_edge.core.models import AckLevel, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
 from interview_edge.journal import JournalFull
+from interview_edge.sessions.session import Session
 from interview_edge.wire import browser_dialect
 from nodes import PATIENCE, OpenNode, connect, nodes_in, second
 from storage_faults import hold_commits
@@ -45,13 +46,19 @@ def padded(pcm: bytes) -> bytes:
     return pcm + bytes(-len(pcm) % CHUNK_BYTES)
 
 
-async def until_closed(edge: Edge, session_id: str) -> None:
-    """Until no socket holds the session and all of it is journalled."""
+async def until_no_socket(edge: Edge, session_id: str) -> Session:
     session = edge.registry.live(session_id)
     assert session is not None
     with trio.fail_after(PATIENCE):
-        while session.sockets or not session.idle:
+        while session.sockets:
             await trio.sleep(0.001)
+    return session
+
+
+async def until_closed(edge: Edge, session_id: str) -> None:
+    """Until no socket holds the session and all of it is journalled."""
+    session = await until_no_socket(edge, session_id)
+    with trio.fail_after(PATIENCE):
         await session.settle()
 
 
@@ -485,3 +492,35 @@ async def test_the_socket_counts_as_open_for_its_session(open_node: OpenNode) ->
             assert (await call(edge.asgi_app, "DELETE", "/v1/sessions/s")).status == 409
         await until_closed(edge, "s")
         assert len(edge.sockets) == 0
+
+
+async def test_a_start_that_is_cut_off_leaves_the_stream_to_the_next(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node() as edge, edge.registry.use("s") as session:
+        resting, go_on = trio.Event(), trio.Event()
+
+        async def slow(_stream: str) -> None:
+            resting.set()
+            await go_on.wait()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(session, "rest", slow)
+            async with recording(edge) as client:
+                await client.send_json(type="audio_stream_start", session_id="s")
+                await resting.wait()
+        await until_no_socket(edge, "s")
+        assert session.streams["mixed"].recording is None
+        async with recording(edge) as client:
+            await client.start("s")
+
+
+async def test_an_ear_that_fails_keeps_nobody_from_starting(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_stream: str) -> None:
+        raise RuntimeError("the VAD broke")
+
+    async with open_node() as edge, edge.registry.use("s") as session, recording(edge) as client:
+        monkeypatch.setattr(session, "rest", broken)
+        await client.start("s")
