@@ -506,9 +506,10 @@ async def test_a_start_that_is_cut_off_leaves_the_stream_to_the_next(
 
         with monkeypatch.context() as patched:
             patched.setattr(session, "rest", slow)
-            async with recording(edge) as client:
+            async with trio.open_nursery() as nursery, recording(edge) as client:
                 await client.send_json(type="audio_stream_start", session_id="s")
                 await resting.wait()
+                nursery.cancel_scope.cancel()
         await until_no_socket(edge, "s")
         assert session.streams["mixed"].recording is None
         async with recording(edge) as client:
