@@ -199,6 +199,27 @@ async def test_a_task_that_is_cancelled_loses_nothing(open_node: OpenNode) -> No
         assert await stored(edge, "s") == padded(AUDIO)
 
 
+async def test_a_task_that_is_cancelled_while_the_disk_is_behind_loses_nothing(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(max_in_flight=1) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        async with trio.open_nursery() as disk:
+            async with trio.open_nursery() as nursery, recording(edge) as client:
+                await client.start("s")
+                await client.record(AUDIO[: 2 * CHUNK_BYTES + 600])
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+
+                async def be_freed() -> None:
+                    await trio.testing.wait_all_tasks_blocked()
+                    go_on.set()
+
+                disk.start_soon(be_freed)
+        await until_closed(edge, "s")
+        assert await stored(edge, "s") == padded(AUDIO[: 2 * CHUNK_BYTES + 600])
+
+
 async def test_a_drain_keeps_all_that_was_received_and_closes_1012(tmp_path: Path) -> None:
     nodes = nodes_in(tmp_path)
     async with nodes() as edge, recording(edge) as client:
