@@ -204,18 +204,21 @@ async def test_a_task_that_is_cancelled_while_the_disk_is_behind_loses_nothing(
 ) -> None:
     async with open_node(max_in_flight=1) as edge:
         go_on = hold_commits(edge, monkeypatch)
-        async with trio.open_nursery() as disk:
-            async with trio.open_nursery() as nursery, recording(edge) as client:
-                await client.start("s")
-                await client.record(AUDIO[: 2 * CHUNK_BYTES + 600])
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.cancel_scope.cancel()
 
-                async def be_freed() -> None:
-                    await trio.testing.wait_all_tasks_blocked()
-                    go_on.set()
+        async def be_freed() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
 
-                disk.start_soon(be_freed)
+        async with (
+            trio.open_nursery() as disk,
+            trio.open_nursery() as nursery,
+            recording(edge) as client,
+        ):
+            await client.start("s")
+            await client.record(AUDIO[: 2 * CHUNK_BYTES + 600])
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            disk.start_soon(be_freed)
         await until_closed(edge, "s")
         assert await stored(edge, "s") == padded(AUDIO[: 2 * CHUNK_BYTES + 600])
 
