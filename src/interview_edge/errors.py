@@ -139,6 +139,7 @@ AUDIO_REQUIRED = _kind(
     "audio_required", "audio.content_b64 and audio.format are required", 400, None, Fault.CLIENT
 )
 ROUTE_NOT_FOUND = _kind("route_not_found", "route not found", 404, None, Fault.CLIENT)
+PAGE_FILE_NOT_FOUND = _kind("page_file_not_found", "the pages have no such file", 404, None, Fault.CLIENT)
 METHOD_NOT_ALLOWED = _kind("method_not_allowed", "method not allowed", 405, None, Fault.CLIENT)
 UPGRADE_REQUIRED = _kind("upgrade_required", "websocket upgrade required", 426, None, Fault.CLIENT)
 NOT_READY = _kind("not_ready", "the node is not ready", 503, None, Fault.SERVER)

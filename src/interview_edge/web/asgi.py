@@ -40,6 +40,7 @@ from interview_edge.web.http_app import ROUTE, AsgiApp, build_http_app
 from interview_edge.web.metrics import open_metrics
 from interview_edge.web.node_resource import NodeResource
 from interview_edge.web.openapi import make_openapi
+from interview_edge.web.page_resource import PageResource
 from interview_edge.web.paths import join_path, split_path
 from interview_edge.web.peers import accept
 from interview_edge.web.realtime_resource import RealtimeResource
@@ -307,6 +308,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *AuditResource(context).routes(),
         *ServiceHealth(context).routes(),
         *documents.routes(),
+        *PageResource().routes(),
     ]
     dialects = open_socket_routes(context)
     socket_routes = [route for route, _ in dialects]

@@ -36,6 +36,8 @@ _PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "key_id": ({"type": "string", "minLength": 1}, "the public part of an API key"),
     "stream": (STREAM, "an audio channel of the session"),
     "seq": ({"type": "integer", "minimum": 1, "maximum": 2**31 - 1}, "the second's number, from 1"),
+    "folder": ({"type": "string", "minLength": 1}, "a folder of the pages"),
+    "name": ({"type": "string", "minLength": 1}, "a file in it"),
 }
 
 

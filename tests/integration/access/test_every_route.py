@@ -68,6 +68,9 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", "/asyncapi.json"): anybody(),
     ("GET", "/docs"): anybody(),
     ("GET", "/docs/style.css"): anybody(),
+    ("GET", "/audio-storage-test"): anybody(),
+    ("GET", "/console"): anybody(),
+    ("GET", "/pages/<segment:folder>/<segment:name>"): anybody(),
     ("GET", "/v1/ingest/health"): anybody(),
     ("GET", "/v1/auth/health"): anybody(),
     ("GET", "/v1/realtime/health"): anybody(),
@@ -105,6 +108,7 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("POST", "/v1/realtime/client_secrets"): scoped("realtime", right=400),  # without a body
     ("POST", "/v1/realtime/calls"): scoped("realtime", right=400),
 }
+PAGE_FILE = {"folder": "style", "name": "page.css"}
 # The browser socket's handshake may be accepted without a credential: test_browser_admission.py.
 NAMED_SOCKETS = {route for route in EXPECTED if route[1].startswith(SOCKET)}
 SOCKETS = NAMED_SOCKETS | {("GET", "/api/ws")}
@@ -125,7 +129,7 @@ class People:
         session_id = re.sub(r"\W+", "-", f"{method}{pattern}{more}")
         async with self.edge.registry.use(session_id, Caller("alice")):
             pass
-        values = {"session_id": session_id, "stream": "mixed", "seq": "1", "user_id": "alice"}
+        values = {"session_id": session_id, "stream": "mixed", "seq": "1", "user_id": "alice"} | PAGE_FILE
         values["path"] = f"sessions/{session_id}/chunks/00000001.pcm"
         if "key_id" in pattern:
             values["key_id"] = (await self.key(("rag",))).split("_")[1]
