@@ -1,0 +1,24 @@
+// One tab at a time has a session: two would number their seconds alike.
+
+/**
+ * @param {string} sessionId
+ * @returns {Promise<(() => void) | null>} gives it back; null where another tab has it
+ */
+export async function claim(sessionId) {
+  if (navigator.locks === undefined) return () => {};
+  return new Promise((resolve) => {
+    void navigator.locks.request(`interview-edge/${sessionId}`, { ifAvailable: true }, (lock) => {
+      if (lock === null) {
+        resolve(null);
+        return undefined;
+      }
+      return new Promise((release) => resolve(() => release(undefined)));
+    });
+  });
+}
+
+/** The sessions that any tab has now. @returns {Promise<Set<string>>} */
+export async function claimed() {
+  const { held = [] } = (await navigator.locks?.query()) ?? {};
+  return new Set(held.map(({ name = "" }) => name.replace(/^interview-edge\//, "")));
+}

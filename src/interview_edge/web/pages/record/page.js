@@ -1,0 +1,20 @@
+// The page at /audio-storage-test: its parts, put together.
+
+import { Account } from "../server/account.js";
+import { ChunkStore } from "../upload/chunk_store.js";
+import { openFrame } from "../view/frame.js";
+import { HealthPanel } from "../view/health_panel.js";
+import { RecorderPanel } from "./panel.js";
+import { UnfinishedPanel } from "./unfinished_panel.js";
+
+const account = new Account();
+const store = await ChunkStore.open();
+const recorder = new RecorderPanel(store, account);
+const unfinished = new UnfinishedPanel(store, account, recorder);
+const health = new HealthPanel(account);
+
+await openFrame(account);
+recorder.show();
+await recorder.listMicrophones();
+await unfinished.show();
+void health.run();
