@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import attrs
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, Request
 
 CHROMIUM = Path("/usr/bin/chromium")
+LOOK_EVERY_MS = 50
 PATIENCE_MS = 30_000  # a busy machine is slow; a test that would wait longer fails
 
 # Each captured second as the page says it, before it is sent.
@@ -76,11 +77,21 @@ class Visit:
         """One of the counters: captured, unacked, acked, missing."""
         return int(self.page.inner_text(f"#{counter}").split()[0])
 
-    def wait_for(self, script: str, **more: Any) -> None:
-        self.page.wait_for_function(script, **more)
+    def wait_for(self, what: Callable[[], bool], patience_ms: float = PATIENCE_MS) -> None:
+        """Look until it is so. (Playwright's own waiting evaluates strings, which the page's policy forbids.)"""
+        waited = 0.0
+        while not what():
+            assert waited < patience_ms, "it didn't come to that"
+            self.page.wait_for_timeout(LOOK_EVERY_MS)
+            waited += LOOK_EVERY_MS
 
     def wait_until_captured(self, seconds: int) -> None:
-        self.page.wait_for_function(f"captured.length >= {seconds}", timeout=seconds * 1000 + PATIENCE_MS)
+        count = "captured.length"
+        self.wait_for(lambda: self.page.evaluate(count) >= seconds, seconds * 1000 + PATIENCE_MS)
+
+    def wait_until_acked(self) -> None:
+        """Nothing of what is captured by now waits for its ack."""
+        self.wait_for(lambda: self.seconds("unacked") == 0)
 
     def stop(self) -> None:
         """End the recording, and wait until all of it is acked."""
