@@ -22,7 +22,7 @@ REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 PROCESS_FOLDERS = tuple(
     Path(__file__).parent / name
     for name in (
-        *("crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli"),
+        *("browser", "crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli"),
         *("conformance", "power_loss", "integration/archive", "soak"),
     )
 )

@@ -41,13 +41,15 @@ export class Microphone {
       throw new DOMException("microphones are for pages over HTTPS or of this machine", "SecurityError");
     }
     const audio = { ...UNTOUCHED, channelCount: { ideal: 1 }, ...(deviceId && { deviceId: { exact: deviceId } }) };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    const context = await openGraph(SAMPLE_RATE); // before the microphone is: what is said first isn't lost
+    /** @type {MediaStream | undefined} */
+    let stream;
     try {
-      const [context, source] = openGraph(stream);
-      await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url).href);
-      return new Microphone(stream, context, source, take);
+      stream = await navigator.mediaDevices.getUserMedia({ audio });
+      return new Microphone(stream, ...(await connect(stream, context)), take);
     } catch (error) {
-      stream.getTracks().forEach((track) => track.stop());
+      stream?.getTracks().forEach((track) => track.stop());
+      if (context.state !== "closed") await context.close();
       throw error;
     }
   }
@@ -104,20 +106,27 @@ export class Microphone {
   }
 }
 
+/** @param {number} [sampleRate] Hz; without, the system's @returns {Promise<AudioContext>} */
+async function openGraph(sampleRate) {
+  const context = new AudioContext({ ...(sampleRate && { sampleRate }) });
+  await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url).href);
+  return context;
+}
+
 /**
- * An audio graph at 16 kHz; at the microphone's own rate where the browser doesn't convert (Firefox refuses to
- * connect a stream of another rate).
+ * The microphone in the graph at 16 kHz; in one at the system's rate where the browser doesn't convert (Firefox
+ * refuses to connect a stream of another rate).
  *
  * @param {MediaStream} stream
- * @returns {[AudioContext, MediaStreamAudioSourceNode]}
+ * @param {AudioContext} wanted
+ * @returns {Promise<[AudioContext, MediaStreamAudioSourceNode]>}
  */
-function openGraph(stream) {
-  const wanted = new AudioContext({ sampleRate: SAMPLE_RATE });
+async function connect(stream, wanted) {
   try {
     return [wanted, wanted.createMediaStreamSource(stream)];
   } catch {
-    void wanted.close();
-    const own = new AudioContext();
+    await wanted.close();
+    const own = await openGraph();
     return [own, own.createMediaStreamSource(stream)];
   }
 }

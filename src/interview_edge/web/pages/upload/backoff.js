@@ -1,7 +1,7 @@
 // How long to wait before the next attempt, and what the end of the last one means.
 
 const FIRST_MS = 300;
-const LONGEST_MS = 10_000;
+const LONGEST_MS = 5_000;
 
 /**
  * Exponential, with full jitter over its upper half: clients of a restarted server don't come back all at once.

@@ -1,0 +1,141 @@
+"""Real Chromium records speech; whatever happens to server, network and page, every second arrives."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from browser.alignment import align, write_speech
+from browser.conftest import SPEECH, Visits
+from browser.node_process import NodeProcess
+from browser.visits import Visit
+from interview_edge.core.pcm import CHUNK_BYTES
+
+# Chromium's own word on each attempt to reach a server that isn't there; a page can't keep it from saying so.
+NO_SERVER = "ERR_CONNECTION_REFUSED"
+NO_NETWORK = "ERR_INTERNET_DISCONNECTED"
+TAIL = 1  # seconds that are recorded after the speech is over
+
+
+def stored(node: NodeProcess, session_id: str) -> bytes:
+    """The finished WAV's samples, s16le."""
+    answer = httpx.get(f"{node.url}/v1/sessions/{session_id}/audio").raise_for_status()
+    assert answer.headers["x-missing-seconds"] == "0"
+    samples, rate = soundfile.read(io.BytesIO(answer.content), dtype="int16")
+    assert rate == 16_000
+    return samples.tobytes()
+
+
+def finish(visit: Visit) -> bytes:
+    """Stop and finalize; what the page captured, whole."""
+    visit.stop()
+    assert visit.seconds("unacked") == visit.seconds("missing") == 0
+    visit.page.click("#finalize")
+    visit.page.wait_for_selector("#result:visible")
+    assert "nothing is missing" in visit.page.inner_text("#finish-text")
+    chunks = visit.captured()
+    assert list(chunks) == list(range(1, len(chunks) + 1))
+    return b"".join(chunks.values())
+
+
+def leave(visit: Visit) -> bytes:
+    """What the page has captured when it is left. (A second that is full just then may be kept or not.)"""
+    captured = b"".join(visit.captured().values())
+    visit.page.goto("about:blank")
+    return captured
+
+
+def record_over_a_kill(node: NodeProcess, visits: Visits, wav: Path, seconds: int) -> None:
+    played = write_speech(wav, SPEECH, seconds)
+    visit = visits(wav)
+    visit.open()
+    session_id = visit.record()
+    visit.wait_until_captured(seconds // 2)
+    node.kill()
+    visit.wait_for(lambda: visit.seconds("unacked") >= 2)
+    assert "not connected" in visit.page.inner_text("#state")
+    node.start()
+    visit.wait_until_acked()
+    assert "Recording, connected" in visit.page.inner_text("#state")
+    visit.wait_until_captured(seconds + TAIL)
+    captured = finish(visit)
+    assert "reconnected: 1" in visit.page.inner_text("#capture-note")
+    visit.check(but=NO_SERVER)
+    assert stored(node, session_id) == captured
+
+    found = align(played, np.frombuffer(captured, "<i2").astype(np.float64))
+    assert set(found.drift) == {0}, "a stretch is missing or repeated"
+    assert min(found.likeness) >= 0.99
+    assert 0 <= found.offset < 16_000
+
+
+def test_a_recording_outlives_a_killed_server(node: NodeProcess, visit: Visits, tmp_path: Path) -> None:
+    record_over_a_kill(node, visit, tmp_path / "played.wav", 12)
+
+
+@pytest.mark.long
+def test_a_minute_s_recording_outlives_a_killed_server(
+    node: NodeProcess, visit: Visits, tmp_path: Path
+) -> None:
+    record_over_a_kill(node, visit, tmp_path / "played.wav", 60)
+
+
+def test_seconds_wait_in_the_browser_while_the_network_is_gone(node: NodeProcess, visit: Visits) -> None:
+    page = visit()
+    page.open()
+    session_id = page.record()
+    page.wait_until_captured(2)
+    page.page.context.set_offline(True)
+    page.wait_for(lambda: page.seconds("unacked") >= 3)
+    page.page.context.set_offline(False)
+    page.wait_until_acked()
+    captured = finish(page)
+    page.check(but=NO_NETWORK)
+    assert stored(node, session_id) == captured
+
+
+def test_a_reloaded_page_goes_on_where_the_recording_was(node: NodeProcess, visit: Visits) -> None:
+    page = visit()
+    page.open()
+    session_id = page.record()
+    page.wait_until_captured(2)
+    node.kill()
+    page.wait_for(lambda: page.seconds("unacked") >= 2)
+    node.start()
+    before = leave(page)
+    page.open()
+    unfinished = page.page.locator("#unfinished-list li")
+    assert session_id in unfinished.inner_text()
+    unfinished.get_by_role("button", name="Continue recording").click()
+    page.wait_until_captured(2)
+    page.stop()
+    assert page.page.locator("#unfinished").is_hidden()
+    after = page.captured()
+    page.check(but=NO_SERVER)
+    held = stored(node, session_id)
+    assert held.startswith(before)
+    assert held.endswith(b"".join(after.values()))
+    assert len(held) // CHUNK_BYTES + 1 == max(after)
+
+
+def test_what_a_reloaded_page_finds_can_be_sent_and_ended(node: NodeProcess, visit: Visits) -> None:
+    page = visit()
+    page.open()
+    session_id = page.record()
+    page.wait_until_captured(1)
+    node.kill()
+    page.wait_for(lambda: page.seconds("unacked") >= 2)
+    node.start()
+    before = leave(page)
+    page.open()
+    page.page.get_by_role("button", name="Send the rest and end it").click()
+    page.page.wait_for_selector("#finish:visible")
+    page.check(but=NO_SERVER)
+    assert stored(node, session_id).startswith(before)
+    page.open()
+    assert page.page.locator("#unfinished").is_hidden()
