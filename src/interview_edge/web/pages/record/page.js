@@ -1,6 +1,9 @@
 // The page at /audio-storage-test: its parts, put together.
 
 import { Account } from "../server/account.js";
+import { CleanupPanel } from "../files/cleanup.js";
+import { FilesPanel } from "../files/panel.js";
+import { StorageApi } from "../files/storage_api.js";
 import { ChunkStore } from "../upload/chunk_store.js";
 import { openFrame } from "../view/frame.js";
 import { HealthPanel } from "../view/health_panel.js";
@@ -11,6 +14,9 @@ const account = new Account();
 const store = await ChunkStore.open();
 const recorder = new RecorderPanel(store, account);
 const unfinished = new UnfinishedPanel(store, account, recorder);
+const api = new StorageApi(account);
+const files = new FilesPanel(api, account);
+new CleanupPanel(api, files);
 const health = new HealthPanel(account);
 
 await openFrame(account);
