@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from api_keys import MADE
 from server_process import END_TIMEOUT, SERVE, environment
 
 
@@ -44,6 +46,27 @@ class NodeProcess:
         said = self._process.stdout.readline()
         assert said, f"the server ended before it listened:\n{self.log}"
         self._port = int(said.split()[-1].rpartition(":")[2])
+
+    def give_key(self, *scopes: str, owner: str = "local") -> str:
+        """A new API key, by the command that operators use; a node that runs takes it within two seconds."""
+        said = self._keys("create", "--name", "test", "--owner", owner, "--scopes", ",".join(scopes))
+        found = re.search(r"\bie_[\w-]+", said)
+        assert found, said
+        MADE.add(found[0].split("_", 2)[2])
+        return found[0]
+
+    def revoke(self, key: str) -> None:
+        self._keys("revoke", key.split("_")[1])
+
+    def _keys(self, *command: str) -> str:
+        """What `interview-edge keys ...` prints."""
+        return subprocess.run(
+            [*SERVE[:-1], "keys", *command, "--data-dir", str(self._folder / "data")],
+            env=environment(self._settings),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
