@@ -111,11 +111,14 @@ class StorageRemovals:
         for each in found:
             if each.file is None:
                 await self._delete_conflict(each, outcome)
+            elif each.key not in outcome.deleted and each.key not in outcome.refused:
+                outcome.refused[each.key] = EdgeError(CHUNK_EXPIRED, fields={"path": each.key})  # gone before
         return outcome
 
     async def _deletable(self, path: str) -> StoredObject:
         try:
-            found = await find_object(path, self.context.parts)
+            # Marked before, by a delete that the store failed: it may be tried again.
+            found = await find_object(path, self.context.parts, expired=True)
         except ObjectNotFound:
             raise EdgeError(FILE_NOT_FOUND, fields={"path": path}) from None
         if is_result(found.key):
@@ -130,7 +133,7 @@ class StorageRemovals:
         except (BackendError, trio.TooSlowError):
             outcome.refused[found.key] = EdgeError(STORAGE_UNAVAILABLE)
         else:
-            outcome.deleted.append(found.key)
+            outcome.deleted[found.key] = None
             outcome.freed += found.size
 
     async def clean_up(self) -> Response:
@@ -153,12 +156,12 @@ class StorageRemovals:
 class _Outcome:
     """How a batch went, by path."""
 
-    deleted: list[str] = attrs.field(factory=list)
+    deleted: dict[str, None] = attrs.field(factory=dict)  # in order
     refused: dict[str, EdgeError] = attrs.field(factory=dict)
     freed: int = 0
 
     def add(self, removal: Removal) -> None:
-        self.deleted += [file.key for file in removal.removed]
+        self.deleted |= dict.fromkeys(file.key for file in removal.removed)
         for key in removal.failed:
             # It reads as expired already; its object is tried again by the next sweep.
             self.refused[key] = EdgeError(STORAGE_UNAVAILABLE, "marked; the store didn't delete it yet")
@@ -169,7 +172,7 @@ class _Outcome:
             {"path": path, "code": error.kind.code, "error": error.detail}
             for path, error in self.refused.items()
         ]
-        return success({"deleted": self.deleted, "failed": failed, "freedSpaceBytes": self.freed})
+        return success({"deleted": list(self.deleted), "failed": failed, "freedSpaceBytes": self.freed})
 
 
 def _show_sweep(report: SweepReport, dry_run: bool) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class StoredObject:
         return _TYPES.get(self.key.rpartition(".")[2], "application/octet-stream")
 
 
-async def find_object(path: str, parts: NodeParts) -> StoredObject:
-    """The object that a path means.
+async def find_object(path: str, parts: NodeParts, *, expired: bool = False) -> StoredObject:
+    """The object that a path means; with `expired` also one whose file reads as expired.
 
     Raises EdgeError: path_refused, file_not_found, chunk_expired. CatalogUnavailable, BackendError. The
     caller sets the deadline.
@@ -49,7 +49,7 @@ async def find_object(path: str, parts: NodeParts) -> StoredObject:
     file = await parts.catalog.files.find(session_id, key)
     if file is None:
         raise EdgeError(FILE_NOT_FOUND, fields={"path": key})
-    if file.expired:
+    if file.expired and not expired:
         raise EdgeError(CHUNK_EXPIRED, fields={"path": key})
     return StoredObject(key, session_id, file.size, _etag(key, file.size, file.stored_at), file)
 
