@@ -549,3 +549,19 @@ async def test_an_ear_that_fails_keeps_nobody_from_starting(
     async with open_node() as edge, edge.registry.use("s") as session, recording(edge) as client:
         monkeypatch.setattr(session, "rest", broken)
         await client.start("s")
+
+
+async def test_a_second_that_is_refused_after_all_ends_the_socket(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the journal closes before its commit."""
+    async with open_node(close_timeout=0.02) as edge, recording(edge) as client:
+        await client.start("s")
+
+        async def closing(_batch: object) -> None:
+            return None
+
+        monkeypatch.setattr(edge.parts.journal, "_insert", closing)
+        await client.audio(AUDIO[:CHUNK_BYTES])
+        assert (await client.answer())["code"] == "storage_unavailable"
+        assert await client.closed_with() == (1013, "storage_unavailable")
