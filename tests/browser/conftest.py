@@ -31,9 +31,27 @@ def playwright() -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def browser(playwright: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium, whose microphone plays speech from when a page opens it."""
+    wav = tmp_path_factory.mktemp("speech") / "speech.wav"
+    write_speech(wav, SPEECH, 40)
+    with microphone_playing(playwright, wav) as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """A node without keys that listens, and is left as it is: tests that kill have one of their own."""
+    process = NodeProcess(tmp_path_factory.mktemp("node"))
+    process.start()
+    yield process
+    process.kill()
+
+
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[NodeProcess]:
-    """A node without keys that listens."""
+def own_node(tmp_path: Path) -> Iterator[NodeProcess]:
+    """A node of this test's own, to be killed and given keys."""
     process = NodeProcess(tmp_path / "node")
     process.start()
     yield process
@@ -41,15 +59,15 @@ def node(tmp_path: Path) -> Iterator[NodeProcess]:
 
 
 @pytest.fixture
-def visit(playwright: Any, node: NodeProcess, tmp_path: Path) -> Iterator[Visits]:
-    """`visit(wav, **options)`: a page of its own browser, whose microphone plays `wav` (default: speech)."""
+def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Visits]:
+    """`visit(**options)`: a page of a visitor who comes for the first time, at the test's node."""
+    own = "own_node" in request.fixturenames
+    node: NodeProcess = request.getfixturevalue("own_node" if own else "node")
     with ExitStack() as stack:
 
-        def begin(wav: Path | None = None, **options: Any) -> Visit:
-            if wav is None:
-                wav = tmp_path / "speech.wav"
-                write_speech(wav, SPEECH, 40)
-            context = stack.enter_context(microphone_playing(playwright, wav, **options))
+        def begin(**options: Any) -> Visit:
+            context = browser.new_context(**({"locale": "en-GB"} | options))
+            stack.callback(context.close)
             return Visit.begin(context, node.url)
 
         yield begin

@@ -1,4 +1,4 @@
-"""The page as people have it before them: in their language, on their screen, by keyboard, with their key."""
+"""The page as people have it before them: in their language, on their screen, by keyboard."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 
 import interview_edge.web
 from browser.conftest import Visits
-from browser.node_process import NodeProcess
 
 LOCALES = Path(interview_edge.web.__file__).parent / "pages/locales"
 TEXTS: dict[str, Any] = {name: json.loads((LOCALES / f"{name}.json").read_text()) for name in ("en", "zh")}
@@ -144,59 +143,6 @@ def test_every_control_has_a_name(visit: Visits) -> None:
     )
     assert [html for html in unnamed if 'id="window"' not in html] == []  # it is named once there are seconds
     assert page.page.get_attribute("#state", "aria-live") == "polite"
-
-
-def test_a_key_opens_the_recorder_and_is_kept_nowhere(node: NodeProcess, visit: Visits) -> None:
-    key = node.give_key("ingest", "sessions")
-    node.kill()
-    node.start()
-    page = visit()
-    page.page.goto(page.origin + "/audio-storage-test")
-    page.page.wait_for_selector("#sign-in:visible")
-    assert page.page.is_disabled("#start")
-    page.page.fill("#key", "ie_0000000000000000_" + "x" * 43)
-    page.page.keyboard.press("Enter")
-    page.wait_for(lambda: page.page.inner_text("#sign-in-problem") == TEXTS["en"]["account.wrong_key"])
-    page.page.fill("#key", key)
-    page.page.keyboard.press("Enter")
-    page.page.wait_for_selector("#start:not(:disabled)")
-    assert TEXTS["en"]["files.admins_only"] in page.page.inner_text("#files")
-    page.record()
-    page.wait_until_captured(1)
-    page.stop()
-    page.page.click("#finalize")
-    page.page.wait_for_selector("#result:visible")
-
-    secret = key.split("_", 2)[2]
-    kept = "JSON.stringify([localStorage, sessionStorage]) + document.cookie + document.body.innerHTML"
-    assert secret not in page.page.evaluate(kept)
-    assert page.page.input_value("#key") == ""
-    assert secret not in node.log
-    page.check(but="401")  # Chromium's word on who one is before, and on the wrong key
-
-
-def test_signed_out_by_a_revocation_the_recording_waits_for_another_key(
-    node: NodeProcess, visit: Visits
-) -> None:
-    first, second = node.give_key("ingest", "sessions"), node.give_key("ingest", "sessions", "admin")
-    node.kill()
-    node.start()
-    page = visit()
-    page.page.goto(page.origin + "/audio-storage-test")
-    page.page.fill("#key", first)
-    page.page.keyboard.press("Enter")
-    page.page.wait_for_selector("#start:not(:disabled)")
-    page.record()
-    page.wait_until_captured(1)
-    node.revoke(first)
-    page.page.wait_for_selector("#sign-in:visible")
-    page.wait_for(lambda: page.seconds("unacked") > 0)
-    assert page.page.inner_text("#state").startswith("Recording, signed out")
-    page.page.fill("#key", second)
-    page.page.keyboard.press("Enter")
-    page.wait_until_acked()
-    page.stop()
-    page.check(but="401")
 
 
 def test_the_console_says_how_the_node_is_and_leads_to_the_rest(visit: Visits) -> None:

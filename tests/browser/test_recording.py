@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
 
-from browser.alignment import align, write_speech
+from browser.alignment import Samples, align, write_speech
 from browser.conftest import SPEECH, Visits
 from browser.node_process import NodeProcess
-from browser.visits import Visit
+from browser.visits import Visit, microphone_playing
 from interview_edge.core.pcm import CHUNK_BYTES
 
 # Chromium's own word on each attempt to reach a server that isn't there; a page can't keep it from saying so.
@@ -50,9 +51,8 @@ def leave(visit: Visit) -> bytes:
     return captured
 
 
-def record_over_a_kill(node: NodeProcess, visits: Visits, wav: Path, seconds: int) -> None:
-    played = write_speech(wav, SPEECH, seconds)
-    visit = visits(wav)
+def record_over_a_kill(node: NodeProcess, browser: Any, played: Samples, seconds: int) -> None:
+    visit = Visit.begin(browser.new_context(), node.url)
     visit.open()
     session_id = visit.record()
     visit.wait_until_captured(seconds // 2)
@@ -74,18 +74,16 @@ def record_over_a_kill(node: NodeProcess, visits: Visits, wav: Path, seconds: in
     assert 0 <= found.offset < 16_000
 
 
-def test_a_recording_outlives_a_killed_server(node: NodeProcess, visit: Visits, tmp_path: Path) -> None:
-    record_over_a_kill(node, visit, tmp_path / "played.wav", 12)
-
-
-@pytest.mark.long
-def test_a_minute_s_recording_outlives_a_killed_server(
-    node: NodeProcess, visit: Visits, tmp_path: Path
+@pytest.mark.parametrize("seconds", [12, pytest.param(60, marks=pytest.mark.long)])
+def test_a_recording_outlives_a_killed_server(
+    own_node: NodeProcess, playwright: Any, tmp_path: Path, seconds: int
 ) -> None:
-    record_over_a_kill(node, visit, tmp_path / "played.wav", 60)
+    played = write_speech(tmp_path / "played.wav", SPEECH, seconds)
+    with microphone_playing(playwright, tmp_path / "played.wav") as browser:
+        record_over_a_kill(own_node, browser, played, seconds)
 
 
-def test_seconds_wait_in_the_browser_while_the_network_is_gone(node: NodeProcess, visit: Visits) -> None:
+def test_seconds_wait_in_the_browser_while_the_network_is_gone(own_node: NodeProcess, visit: Visits) -> None:
     page = visit()
     page.open()
     session_id = page.record()
@@ -96,17 +94,17 @@ def test_seconds_wait_in_the_browser_while_the_network_is_gone(node: NodeProcess
     page.wait_until_acked()
     captured = finish(page)
     page.check(but=NO_NETWORK)
-    assert stored(node, session_id) == captured
+    assert stored(own_node, session_id) == captured
 
 
-def test_a_reloaded_page_goes_on_where_the_recording_was(node: NodeProcess, visit: Visits) -> None:
+def test_a_reloaded_page_goes_on_where_the_recording_was(own_node: NodeProcess, visit: Visits) -> None:
     page = visit()
     page.open()
     session_id = page.record()
     page.wait_until_captured(2)
-    node.kill()
+    own_node.kill()
     page.wait_for(lambda: page.seconds("unacked") >= 2)
-    node.start()
+    own_node.start()
     before = leave(page)
     page.open()
     unfinished = page.page.locator("#unfinished-list li")
@@ -117,25 +115,25 @@ def test_a_reloaded_page_goes_on_where_the_recording_was(node: NodeProcess, visi
     assert page.page.locator("#unfinished").is_hidden()
     after = page.captured()
     page.check(but=NO_SERVER)
-    held = stored(node, session_id)
+    held = stored(own_node, session_id)
     assert held.startswith(before)
     assert held.endswith(b"".join(after.values()))
     assert len(held) // CHUNK_BYTES + 1 == max(after)
 
 
-def test_what_a_reloaded_page_finds_can_be_sent_and_ended(node: NodeProcess, visit: Visits) -> None:
+def test_what_a_reloaded_page_finds_can_be_sent_and_ended(own_node: NodeProcess, visit: Visits) -> None:
     page = visit()
     page.open()
     session_id = page.record()
     page.wait_until_captured(1)
-    node.kill()
+    own_node.kill()
     page.wait_for(lambda: page.seconds("unacked") >= 2)
-    node.start()
+    own_node.start()
     before = leave(page)
     page.open()
     page.page.get_by_role("button", name="Send the rest and end it").click()
     page.page.wait_for_selector("#finish:visible")
     page.check(but=NO_SERVER)
-    assert stored(node, session_id).startswith(before)
+    assert stored(own_node, session_id).startswith(before)
     page.open()
     assert page.page.locator("#unfinished").is_hidden()

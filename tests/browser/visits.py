@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:  # it may not be there; then the tests skip
-    from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, Request
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request
 
 CHROMIUM = Path("/usr/bin/chromium")
 LOOK_EVERY_MS = 50
@@ -112,7 +112,7 @@ class Visit:
 
 
 @contextmanager
-def microphone_playing(playwright: Playwright, wav: Path, **options: Any) -> Iterator[BrowserContext]:
+def microphone_playing(playwright: Playwright, wav: Path) -> Iterator[Browser]:
     """A browser whose microphone plays `wav` once, from when a page opens it."""
     browser = playwright.chromium.launch(
         executable_path=CHROMIUM,
@@ -124,8 +124,6 @@ def microphone_playing(playwright: Playwright, wav: Path, **options: Any) -> Ite
         ],
     )
     try:
-        context = browser.new_context(**({"locale": "en-GB"} | options))
-        yield context
-        context.close()
+        yield browser
     finally:
         browser.close()

@@ -22,6 +22,8 @@ export class RecorderPanel extends EventTarget {
   /** @type {{complete: boolean, missing: any} | null} */
   #result = null;
   #release = () => {};
+  /** @type {HTMLButtonElement | null} what is to be pressed next */
+  #next = null;
   #start = /** @type {HTMLButtonElement} */ (byId("start"));
   #stop = /** @type {HTMLButtonElement} */ (byId("stop"));
   #session = /** @type {HTMLInputElement} */ (byId("session"));
@@ -179,13 +181,27 @@ export class RecorderPanel extends EventTarget {
     const phase = recording?.phase;
     this.#start.disabled = this.busy || this.#account.mustSignIn || !this.#account.known;
     this.#stop.disabled = phase !== "recording";
+    const finalize = /** @type {HTMLButtonElement} */ (byId("finalize"));
+    finalize.disabled = phase !== "held";
     this.#session.readOnly = this.busy;
     this.#microphones.disabled = this.busy;
     const [tone, text] = describe(recording, this.#account, this.#store.lasting);
     writeState(byId("state"), tone, text);
     if (recording !== null) this.#showFigures(recording);
     byId("finish").hidden = !["held", "finalizing", "finalized"].includes(phase ?? "");
+    this.#leadOn(phase === "recording" ? this.#stop : phase === "held" ? finalize : null);
     if (phase === "held" || phase === "finalizing" || phase === "finalized") this.#showEnd(/** @type {Recording} */ (recording));
+  }
+
+  /**
+   * A button that was pressed and is disabled loses the focus; whoever goes by keyboard finds it on the next one.
+   *
+   * @param {HTMLButtonElement | null} next
+   */
+  #leadOn(next) {
+    if (next === null || next === this.#next) return;
+    this.#next = next;
+    if (document.activeElement === document.body) next.focus({ preventScroll: true });
   }
 
   /** @param {Recording} recording */
@@ -223,7 +239,6 @@ export class RecorderPanel extends EventTarget {
       href: urlOf(`${sessionPath(recording.id)}/result`),
       hidden: recording.phase !== "finalized" || !mayHear,
     });
-    /** @type {HTMLButtonElement} */ (byId("finalize")).disabled = recording.phase !== "held";
     if (!this.#result) write(byId("finish-text"), say("finish.held", { n: number(recording.capturedSeconds, 1) }));
     else if (this.#result.complete) write(byId("finish-text"), say("finish.complete"));
     else write(byId("finish-text"), say("finish.incomplete", { missing: showRanges(this.#result.missing) }));
