@@ -4,8 +4,8 @@ export const SAMPLE_RATE = 16_000; // Hz
 export const CHUNK_SAMPLES = SAMPLE_RATE; // one second a chunk
 
 /**
- * Float samples (-1..1) to 16-bit ones, rounded and clamped. The inverse of a division by 32,768, so that audio
- * which was 16-bit before comes out as it went in.
+ * Float samples (-1..1) to 16-bit ones, rounded and clamped: the inverse of a division by 32,768. Chromium
+ * divides positive samples by 32,767, so that there some come out one off from what went in.
  *
  * An Int16Array has the machine's byte order: little-endian wherever browsers run.
  *

@@ -17,7 +17,8 @@ export function backoff(failures, random) {
 
 /** @typedef {"again" | "signed_out" | "over"} Verdict */
 
-const OVER = new Set([1008, 4403, 4410]); // the session isn't ours, no scope, it was deleted
+// What we sent will be refused again (RFC 6455: 1003, 1007, 1008, 1009), no scope, the session was deleted.
+const OVER = new Set([1003, 1007, 1008, 1009, 4403, 4410]);
 
 /**
  * What a close code asks for: nearly always to come again.

@@ -9,7 +9,7 @@ import { CLOSE, PING, STATUS, encodeChunk, hello } from "./frames.js";
  *   waiting: until the next attempt; over: the server won't take this session, and says why
  *
  * @typedef {{condition: Condition, detail: string, retryAtMs: number}} Connection
- * @typedef {{wasLive: boolean, opened: boolean, code: number, reason: string}} Ending how a socket ended
+ * @typedef {{useful: boolean, opened: boolean, code: number, reason: string}} Ending how a socket ended
  */
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -17,6 +17,7 @@ const QUIET_MS = 4_000; // without a frame for so long, ask whether the server l
 const DEAD_MS = 10_000; // and after so long it doesn't
 const STATUS_EVERY_MS = 2_000;
 const WATCH_EVERY_MS = 500;
+const USEFUL_MS = 5_000; // a connection that held for so long was one, acked or not
 const GONE = 1006;
 
 /**
@@ -61,9 +62,9 @@ export class Link extends EventTarget {
     this.#account.addEventListener("change", hurry);
     try {
       for (let failures = 0; !this.#stopped; failures++) {
-        const [verdict, detail, atLeastMs, wasLive] = await this.#attempt();
+        const [verdict, detail, atLeastMs, useful] = await this.#attempt();
         if (this.#stopped) break;
-        if (wasLive) failures = 0;
+        if (useful) failures = 0;
         if (verdict === "over") {
           this.#say("over", detail);
           return;
@@ -101,7 +102,7 @@ export class Link extends EventTarget {
       return [judgeStatus(error.status), error.message, (error.retryAfter ?? 0) * 1000, false];
     }
     if (ending.opened || this.#stopped) {
-      return [judgeClose(ending.code), ending.reason, 0, ending.wasLive];
+      return [judgeClose(ending.code), ending.reason, 0, ending.useful];
     }
     return [...(await this.#askWhy()), false];
   }
@@ -133,6 +134,7 @@ export class Link extends EventTarget {
       const began = performance.now();
       let opened = false;
       let wasLive = false;
+      let acked = false;
       let heard = began;
       let asked = began;
       let statusAt = began;
@@ -142,7 +144,9 @@ export class Link extends EventTarget {
         socket.close();
         this.#live = null;
         this.#outbox.pause();
-        resolve({ wasLive, opened, code, reason });
+        // One that greets and closes, time after time, is no success: the waits have to grow.
+        const useful = wasLive && (acked || performance.now() - began > USEFUL_MS);
+        resolve({ useful, opened, code, reason });
       };
       const watch = setInterval(() => {
         const now = performance.now();
@@ -171,6 +175,7 @@ export class Link extends EventTarget {
           wasLive = true;
           this.#live = socket;
         }
+        acked ||= frame.type === "ack";
         this.#take(frame);
       };
       socket.onclose = ({ code, reason }) => end(code, reason);
