@@ -1,0 +1,73 @@
+"""What was said: the Transcriber seam. Its providers are http_transcriber.py and local_whisper.py; plugins
+come by entry point (group `interview_edge.transcribers`).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+import attrs
+
+MAX_SECONDS = 30  # of audio in one request: an utterance's most, and Whisper's window
+
+
+class Failure(enum.StrEnum):
+    """Why there is no text. The word is what the wire and /health show."""
+
+    UNREACHABLE = "unreachable"  # no connection, or it broke
+    TIMEOUT = "timeout"
+    BUSY = "busy"  # over the provider's limit (429), or our own breaker is open
+    REFUSED = "refused"  # wrong key, no such model: a retry alone doesn't help
+    BROKEN = "broken"  # an answer that is none, or a fault of the provider's own
+    UNAVAILABLE = "unavailable"  # no model files, or they can't be loaded
+
+
+# What may be another at the next try.
+PASSING = frozenset({Failure.UNREACHABLE, Failure.TIMEOUT, Failure.BUSY, Failure.BROKEN})
+
+
+class TranscriptionFailed(Exception):
+    """There is no text. `detail` is for people and holds no secret; `retry_after` is seconds, where known."""
+
+    def __init__(self, failure: Failure, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(f"{failure}: {detail}")
+        self.failure = failure
+        self.detail = detail
+        self.retry_after = retry_after
+
+    @property
+    def passing(self) -> bool:
+        """Whether another try may succeed."""
+        return self.failure in PASSING
+
+
+@attrs.frozen
+class Transcript:
+    """What was said in one stretch of audio. `text` may be empty: nothing was. `language` is ISO 639-1, None
+    where the provider doesn't say; `fetch_ms` is how long the provider took.
+    """
+
+    text: str
+    language: str | None = None
+    fetch_ms: float = 0.0
+
+
+class Transcriber(Protocol):
+    """Somebody's speech-to-text."""
+
+    @property
+    def provider(self) -> str:
+        """Its name, as transcripts and /health show it."""
+        ...
+
+    async def transcribe(
+        self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
+    ) -> Transcript:
+        """The text of `pcm` (s16le mono 16 kHz, whole samples, at most 30 s).
+
+        `language` (ISO 639-1) and `prompt` (text that comes before, names that may fall) are hints. Raises
+        TranscriptionFailed. Any number of calls at once; how many are worked on is the provider's to bound.
+        Cancelled, the call ends at once and what it began ends by itself soon, within the provider's bound.
+        """
+        ...
