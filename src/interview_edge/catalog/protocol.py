@@ -27,6 +27,7 @@ from interview_edge.core.models import (
     NewEvent,
     SessionState,
     StreamKey,
+    Utterance,
     VadPosition,
 )
 
@@ -206,10 +207,24 @@ class Catalog(Protocol):
         state: SessionState | None = None,
         vad: Mapping[str, VadPosition] | None = None,
         answer: IdempotentAnswer | None = None,
+        heard: Sequence[Utterance] = (),
+        written: Sequence[Utterance] = (),
     ) -> Sequence[Event]:
         """Append events (may be none), and in the same transaction replace the state, the streams' VAD
         positions and keep an idempotent answer (in place of an older one under its key). Numbers the events
         on from the session's last; creates session and streams where they are new. Raises `SessionIsDeleted`.
+
+        `heard` are utterances that wait for their transcript from here on, `written` those that wait no
+        longer. Where none of `written` waits, nothing at all happens and the answer is empty: somebody else
+        has written it.
+        """
+        ...
+
+    async def untranscribed(
+        self, *, limit: int, after: tuple[str, Utterance] | None = None
+    ) -> Sequence[tuple[str, Utterance]]:
+        """Utterances that wait for their transcript, with their sessions, by session, stream and number;
+        those after `after`. Not of tombstoned sessions.
         """
         ...
 

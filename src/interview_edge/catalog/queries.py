@@ -35,6 +35,7 @@ from interview_edge.core.models import (
     LedgerSnapshot,
     NewEvent,
     SessionState,
+    Utterance,
     VadPosition,
 )
 
@@ -177,9 +178,13 @@ def append_events(
     state: SessionState | None,
     vad: Mapping[str, VadPosition],
     answer: IdempotentAnswer | None,
+    heard: Sequence[Utterance] = (),
+    written: Sequence[Utterance] = (),
 ) -> list[Event]:
     """See `Catalog.append_events`."""
     ensure_session(connection, session_id, at)
+    if written and not _take_out(connection, session_id, written):
+        return []
     last: Any = connection.execute("SELECT event_count FROM sessions WHERE session_id = ?", (session_id,)).get
     numbered = [Event(n, e.ts, e.type, e.body, e.stream) for n, e in enumerate(events, start=last + 1)]
     connection.executemany(
@@ -202,8 +207,39 @@ def append_events(
         )
     if answer is not None:
         _keep_answer(connection, session_id, answer)
+    connection.executemany(
+        "INSERT INTO untranscribed (session_id, stream, utterance, start_sample, end_sample) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (session_id, stream, utterance) DO NOTHING",
+        [(session_id, u.stream, u.number, u.start_sample, u.end_sample) for u in heard],
+    )
     touch(connection, session_id, at)
     return numbered
+
+
+def _take_out(connection: apsw.Connection, session_id: str, written: Sequence[Utterance]) -> int:
+    """How many of these waited."""
+    count = 0
+    for utterance in written:
+        connection.execute(
+            "DELETE FROM untranscribed WHERE session_id = ? AND stream = ? AND utterance = ?",
+            (session_id, utterance.stream, utterance.number),
+        )
+        count += connection.changes()
+    return count
+
+
+def untranscribed(
+    connection: apsw.Connection, limit: int, after: tuple[str, Utterance] | None
+) -> list[tuple[str, Utterance]]:
+    """See `Catalog.untranscribed`."""
+    behind = "" if after is None else "AND (u.session_id, u.stream, u.utterance) > (?, ?, ?)"
+    found: Any = connection.execute(
+        "SELECT u.session_id, u.stream, u.utterance, u.start_sample, u.end_sample FROM untranscribed u "  # noqa: S608  # constants
+        f"JOIN sessions s ON s.session_id = u.session_id WHERE s.deleted_at IS NULL {behind} "
+        "ORDER BY u.session_id, u.stream, u.utterance LIMIT ?",
+        (*(() if after is None else (after[0], after[1].stream, after[1].number)), limit),
+    )
+    return [(session_id, Utterance(*rest)) for session_id, *rest in found]
 
 
 def _keep_answer(connection: apsw.Connection, session_id: str, answer: IdempotentAnswer) -> None:
@@ -291,5 +327,12 @@ def purge_session(connection: apsw.Connection, session_id: str) -> None:
     )
     if not connection.changes():
         return
-    for table in ("idempotency", "events", "identities", "objects", "streams"):  # children before parents
+    for table in (
+        "untranscribed",
+        "idempotency",
+        "events",
+        "identities",
+        "objects",
+        "streams",
+    ):  # children before parents
         connection.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))  # noqa: S608  # constants

@@ -34,6 +34,7 @@ from interview_edge.core.models import (
     NewEvent,
     SessionState,
     StreamKey,
+    Utterance,
     VadPosition,
 )
 from interview_edge.sqlite import CLOSE_TIMEOUT, Database, GroupCommit, in_snapshot, open_database
@@ -105,6 +106,8 @@ class SqliteCatalog:
         state: SessionState | None = None,
         vad: Mapping[str, VadPosition] | None = None,
         answer: IdempotentAnswer | None = None,
+        heard: Sequence[Utterance] = (),
+        written: Sequence[Utterance] = (),
     ) -> Sequence[Event]:
         return await self._write(
             partial(
@@ -115,8 +118,15 @@ class SqliteCatalog:
                 state=state,
                 vad=dict(vad or {}),
                 answer=answer,
+                heard=tuple(heard),
+                written=tuple(written),
             )
         )
+
+    async def untranscribed(
+        self, *, limit: int, after: tuple[str, Utterance] | None = None
+    ) -> Sequence[tuple[str, Utterance]]:
+        return await self._read(partial(queries.untranscribed, limit=limit, after=after))
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = 100, types: Sequence[str] | None = None

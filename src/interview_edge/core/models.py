@@ -209,6 +209,16 @@ class Event:
         return shown | dict(self.body)
 
 
+@attrs.frozen(order=True)
+class Utterance:
+    """One stretch of speech of a stream: `number` counts from 1 in it; samples `start..end`, without `end`."""
+
+    stream: str
+    number: int
+    start_sample: int
+    end_sample: int
+
+
 @attrs.frozen
 class VadPosition:
     """How far a stream's VAD has come: everything before `sample` was judged and its events are committed.

@@ -30,6 +30,7 @@ from interview_edge.testing.access_records import ACCESS_CHECKS
 from interview_edge.testing.catalog_steps import KEY, identity_of, must, stored_chunks
 from interview_edge.testing.file_records import FILE_CHECKS
 from interview_edge.testing.usage_records import USAGE_CHECKS
+from interview_edge.testing.utterance_records import UTTERANCE_CHECKS
 
 Check = Callable[[Catalog], Awaitable[None]]
 
@@ -368,6 +369,7 @@ CHECKS: tuple[Check, ...] = (
     *USAGE_CHECKS,
     *FILE_CHECKS,
     *ACCESS_CHECKS,
+    *UTTERANCE_CHECKS,
     _numbers_events,
     _replaces_state,
     _keeps_answers,

@@ -1,0 +1,44 @@
+"""Checks of a catalog's utterances that wait for their transcripts: none is lost, none is written twice."""
+
+from __future__ import annotations
+
+from interview_edge.catalog import Catalog
+from interview_edge.core.models import NewEvent, Utterance
+from interview_edge.testing.catalog_steps import must
+
+ONE, TWO = Utterance("mixed", 1, 0, 16_000), Utterance("mixed", 2, 20_000, 30_000)
+OTHER = Utterance("teacher", 1, 5, 10)
+HEARD, WRITTEN = NewEvent(1, "speech_ended", {}), NewEvent(2, "transcript", {"text": "x"})
+
+
+async def _keeps_what_was_heard(catalog: Catalog) -> None:
+    for _ in range(2):
+        await catalog.append_events("b", [HEARD], at=1, heard=[ONE, TWO])
+    await catalog.append_events("a", [HEARD], at=1, heard=[OTHER])
+    waiting = await catalog.untranscribed(limit=10)
+    wanted = [("a", OTHER), ("b", ONE), ("b", TWO)]
+    must(list(waiting) == wanted, "what is heard waits, in order, once", waiting)
+    page = await catalog.untranscribed(limit=1, after=("a", OTHER))
+    must(list(page) == [("b", ONE)], "untranscribed gives those after `after`, at most `limit`", page)
+
+
+async def _writes_each_once(catalog: Catalog) -> None:
+    await catalog.append_events("session", [HEARD], at=1, heard=[ONE, TWO])
+    first = await catalog.append_events("session", [WRITTEN], at=2, written=[ONE])
+    must([e.type for e in first] == ["transcript"], "a transcript of what waits is appended", first)
+    again = await catalog.append_events("session", [WRITTEN], at=3, written=[ONE])
+    must(list(again) == [], "a second transcript of an utterance is not", again)
+    types = [e.type for e in await catalog.events("session")]
+    must(types == ["speech_ended", "transcript"], "nothing of it is there", types)
+    waiting = await catalog.untranscribed(limit=10)
+    must(list(waiting) == [("session", TWO)], "what is written waits no longer", waiting)
+
+
+async def _forgets_the_deleted(catalog: Catalog) -> None:
+    await catalog.append_events("session", [HEARD], at=1, heard=[ONE])
+    await catalog.mark_deleted("session", 2)
+    must(not await catalog.untranscribed(limit=10), "tombstoned sessions wait for nothing", "")
+    await catalog.purge_session("session")
+
+
+UTTERANCE_CHECKS = (_keeps_what_was_heard, _writes_each_once, _forgets_the_deleted)
