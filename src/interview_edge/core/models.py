@@ -211,7 +211,7 @@ class Event:
 
 @attrs.frozen(order=True)
 class Utterance:
-    """One stretch of speech of a stream: `number` counts from 1 in it; samples `start..end`, without `end`."""
+    """One stretch of speech of a stream: `number` counts from 1 in it; `end_sample` is the first after it."""
 
     stream: str
     number: int
