@@ -135,7 +135,8 @@ def nodes_in(folder: Path) -> OpenNode:
 
     @asynccontextmanager
     async def open_node(**changes: Any) -> AsyncIterator[Edge]:
-        parts = {name: changes.pop(name) for name in ("backend", "inference", "tracing") if name in changes}
+        given = ("backend", "inference", "transcriber", "tracing")
+        parts = {name: changes.pop(name) for name in given if name in changes}
         defaults: dict[str, Any] = {
             "data_dir": folder / "data",
             "journal_min_free_bytes": 0,

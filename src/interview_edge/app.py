@@ -45,8 +45,11 @@ from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.memory_watch import MemoryWatch
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
+from interview_edge.sessions.transcription_desk import DeskPolicy, TranscriptionDesk
 from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.inference import SpeakerInference, open_http_inference
+from interview_edge.speech.transcriber import Transcriber
+from interview_edge.speech.transcribers import chosen, open_transcriber
 from interview_edge.tracing import Tracing, open_tracing
 from interview_edge.web.asgi import build_asgi_app
 from interview_edge.web.client_address import counted_peer
@@ -99,13 +102,15 @@ async def open_edge(
     *,
     backend: StorageBackend | None = None,
     inference: SpeakerInference | None = None,
+    transcriber: Transcriber | None = None,
     tracing: Tracing | None = None,
 ) -> AsyncIterator[Edge]:
     """A node inside your own trio program: opened, replayed, and closed in order at the end of the block.
 
-    `backend` and `inference` take the place of what the settings name, `tracing` of what the OTEL_* variables
-    do; a backend passed in stays yours to close. Leaving the block, also by cancellation, closes the sessions
-    within `drain_timeout` and leaves what isn't uploaded in the journal, for the next start. Raises
+    `backend`, `inference` and `transcriber` take the place of what the settings name, `tracing` of what the
+    OTEL_* variables do; a backend passed in stays yours to close. Leaving the block, also by cancellation,
+    closes the sessions within `drain_timeout` and leaves what isn't uploaded in the journal, for the next
+    start. Raises
     SettingsError, JournalDamaged, BackendError, CatalogUnavailable.
     """
     async with AsyncExitStack() as stack:
@@ -121,7 +126,9 @@ async def open_edge(
             inference = await stack.enter_async_context(
                 _open_inference(settings, settings.inference_base_url, tracing)
             )
-        registry = _assemble(settings, journal, catalog, backend, inference)
+        if transcriber is None:
+            transcriber = await stack.enter_async_context(open_transcriber(settings, tracing))
+        registry = _assemble(settings, journal, catalog, backend, inference, transcriber)
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
         realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms, tracing))
@@ -140,6 +147,7 @@ def _assemble(
     catalog: Catalog,
     backend: StorageBackend,
     inference: SpeakerInference | None,
+    transcriber: Transcriber | None,
 ) -> Registry:
     """Archive and registry around what was opened, each told what the other has to say."""
     archive = Archive(
@@ -155,16 +163,29 @@ def _assemble(
     remover = FileRemover(
         catalog.files, backend, concurrency=settings.upload_concurrency, timeout=settings.upload_timeout
     )
+    reader = AudioReader(journal, catalog, backend)
+    desk = None
+    if transcriber is not None:
+        desk = TranscriptionDesk(
+            transcriber,
+            catalog,
+            reader,
+            _desk_policy(settings),
+            live=lambda session_id: registry.live(session_id),
+            wall_ms=wall_ms,
+            random=Random(),  # noqa: S311 - spreads retries; nothing secret
+        )
     parts = NodeParts(
         settings=settings,
         journal=journal,
         catalog=catalog,
         backend=backend,
         archive=archive,
-        reader=AudioReader(journal, catalog, backend),
+        reader=reader,
         remover=remover,
         daily_sweep=_daily_sweep(settings, remover),
         inference=inference,
+        desk=desk,
         wall_ms=wall_ms,
     )
     registry = Registry(parts)
@@ -173,6 +194,18 @@ def _assemble(
         on_recover=lambda: log.info("the journal commits again"),
     )
     return registry
+
+
+def _desk_policy(settings: Settings) -> DeskPolicy:
+    local = chosen(settings) == "local"
+    return DeskPolicy(
+        workers=settings.local_workers if local else settings.transcription_concurrency,
+        language=settings.transcription_language,
+        late_after=settings.transcription_late_after,
+        retry_initial=settings.retry_initial,
+        retry_max=settings.retry_max,
+        storage_timeout=settings.storage_timeout,
+    )
 
 
 def _daily_sweep(settings: Settings, remover: FileRemover) -> DailySweep:
@@ -221,6 +254,8 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
         nursery.start_soon(MemoryWatch(edge.registry).run, edge.settings.memory_check_interval)
         nursery.start_soon(edge.access.ring.run)
+        if edge.parts.desk is not None:
+            nursery.start_soon(edge.parts.desk.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
         nursery.start_soon(edge.parts.daily_sweep.run, edge.registry.unless_live)

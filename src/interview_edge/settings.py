@@ -83,6 +83,10 @@ def _is_http_url(value: str) -> bool:
         return False
 
 
+def _is_language(value: str) -> bool:
+    return len(value) == 2 and value.isascii() and value.isalpha() and value.islower()
+
+
 def variable(attribute: attrs.Attribute[Any]) -> str:
     """The environment variable of a setting: the contract's name where it gives one, else `EDGE_<NAME>`."""
     return str(attribute.metadata.get("env", f"EDGE_{attribute.name.upper()}"))
@@ -186,6 +190,31 @@ class Settings:
     max_resolves_waiting: int = attrs.field(default=16, validator=_between(1, 1024))
     idempotency_hours: float = attrs.field(default=24, validator=_between(0.001, 8760))
 
+    # -- transcription (contract stream.md, Transcription provider)
+    transcriber: str = "auto"  # auto, off, http, local, or the name of a plugin's entry point
+    transcription_base_url: str | None = attrs.field(
+        default=None, validator=_matching("http://host or https://host", _is_http_url)
+    )
+    transcription_model: str = "whisper-1"
+    transcription_api_key: str | None = attrs.field(
+        default=None,
+        repr=False,
+        validator=_matching("visible ASCII", lambda key: key.isascii() and key.isprintable()),
+        metadata={"secret": True},
+    )
+    transcription_language: str | None = attrs.field(
+        default=None, validator=_matching("a code of two letters, as en", lambda code: _is_language(code))
+    )
+    transcription_timeout: float = attrs.field(default=30.0, validator=_between(0.001, 600))
+    transcription_concurrency: int = attrs.field(default=4, validator=_between(1, 64))
+    transcription_late_after: float = attrs.field(default=10.0, validator=_between(0.001, 3600))
+    transcription_wait: float = attrs.field(default=10.0, validator=_between(0, 600))
+    model_dir: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    local_workers: int = attrs.field(default=1, validator=_between(1, 64))
+    local_threads: int | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_between(1, 256))
+    )
+
     # -- who may do what (contract gateway.md, Auth)
     insecure: bool = False  # whoever reaches the port may do everything
     key_poll_interval: float = attrs.field(default=2.0, validator=_between(0.01, 5))
@@ -275,6 +304,11 @@ class Settings:
                 f"max_memory_mb (AUDIO_STORAGE_MAX_MEMORY_MB) must hold one window of "
                 f"{self.window_bytes} bytes, got {self.max_memory_mb:g} MB"
             )
+        if self.transcriber == "http" and self.transcription_base_url is None:
+            raise SettingsError(
+                "transcriber (EDGE_TRANSCRIBER) 'http' needs transcription_base_url "
+                "(EDGE_TRANSCRIPTION_BASE_URL)"
+            )
         if self.jwt_secret is not None and self.jwt_jwks_url is not None:
             raise SettingsError("jwt_secret (EDGE_JWT_SECRET) and jwt_jwks_url (EDGE_JWT_JWKS_URL): set one")
         if self.takes_jwt and (self.jwt_audience is None or self.jwt_issuer is None):
@@ -304,6 +338,11 @@ class Settings:
     def catalog_url(self) -> str:
         """The catalog's URL, the default filled in."""
         return self.catalog or f"sqlite://{(self.data_dir.absolute() / 'catalog.db').as_posix()}"
+
+    @property
+    def models_path(self) -> Path:
+        """Where model files lie, the default filled in."""
+        return self.model_dir or self.data_dir / "models"
 
     @property
     def journal_path(self) -> Path:

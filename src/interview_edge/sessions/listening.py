@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
-from interview_edge.core.models import Event, NewEvent, VadPosition
+from interview_edge.core.models import Event, NewEvent, Utterance, VadPosition
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
 from interview_edge.core.utterances import SpeechEvent, SpeechStarted
 from interview_edge.sessions.live_stream import LiveStream
@@ -249,14 +249,15 @@ class Listening:
         """
         if not self._events and not any(ear.uncommitted_seconds for ear in self._ears.values()):
             return True
-        heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
+        seconds_heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
         positions = {name: ear.vad.position() for name, ear in self._ears.items()}
         count = len(self._events)
+        heard = utterances_in(self._events) if self._parts.desk is not None else []
         session_id = self._session.session_id
         self._in_doubt = True  # until the catalog has answered: a commit that is cut off may have happened
         try:
             committed = await self._parts.catalog.append_events(
-                session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions
+                session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions, heard=heard
             )
         except CatalogUnavailable as error:
             self._in_doubt = False
@@ -264,13 +265,15 @@ class Listening:
             log.warning("speech events wait for the catalog", session_id=session_id, error=str(error))
             return False
         except SessionIsDeleted:
-            committed = []
+            committed, heard = [], []
         self._in_doubt = False
         self._commit_at = None
         del self._events[:count]
-        for name, seconds in heard.items():
+        for name, seconds in seconds_heard.items():
             self._ears[name].uncommitted_seconds -= seconds
         self._session.published(committed)
+        if self._parts.desk is not None:
+            self._parts.desk.heard(session_id, heard)
         return True
 
     async def _settle_doubt(self) -> None:
@@ -292,6 +295,8 @@ class Listening:
             session.session_id, after=session.event_count, limit=MISSED_EVENTS
         )
         session.published(missed)
+        if self._parts.desk is not None:
+            self._parts.desk.look_again()
         self._in_doubt = False
 
 
@@ -307,6 +312,15 @@ def speech_event(stream: str, found: SpeechEvent, at: int) -> NewEvent:
         "reason": found.reason,
     }
     return NewEvent(at, "speech_ended", body, stream)
+
+
+def utterances_in(events: Sequence[NewEvent]) -> list[Utterance]:
+    """The utterances that end in these events."""
+    return [
+        Utterance(event.stream, event.body["utterance"], event.body["start_sample"], event.body["end_sample"])
+        for event in events
+        if event.type == "speech_ended" and event.stream is not None
+    ]
 
 
 class ListenedSession(Protocol):

@@ -16,6 +16,7 @@ from interview_edge.catalog.protocol import Catalog
 from interview_edge.core.models import Event, StreamKey
 from interview_edge.journal import Journal
 from interview_edge.sessions.hearing_turns import HearingTurns
+from interview_edge.sessions.transcription_desk import TranscriptionDesk
 from interview_edge.settings import Settings
 from interview_edge.speech.inference import SpeakerInference
 
@@ -24,7 +25,7 @@ from interview_edge.speech.inference import SpeakerInference
 class NodeParts:
     """The parts of one node that its sessions share; built by app.py, owned by its nursery.
 
-    `wall_ms` is epoch milliseconds. `inference` is None where no provider is configured.
+    `wall_ms` is epoch milliseconds. `inference` and `desk` are None where no provider is configured.
     """
 
     settings: Settings
@@ -36,6 +37,7 @@ class NodeParts:
     remover: FileRemover
     daily_sweep: DailySweep
     inference: SpeakerInference | None
+    desk: TranscriptionDesk | None
     wall_ms: Callable[[], int]
     hearing: HearingTurns = attrs.field(factory=HearingTurns)
 

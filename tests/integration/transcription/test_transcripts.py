@@ -1,0 +1,247 @@
+"""Live transcripts: one for each utterance, in order, once; whatever the provider does, the audio goes on."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import soundfile
+import trio
+
+from interview_edge.app import Edge
+from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
+from interview_edge.sessions.transcription_desk import MAX_BROKEN
+from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
+from nodes import OpenNode, connect, nodes_in
+
+SILENCE = bytes(CHUNK_BYTES)
+
+
+@attrs.define(eq=False)
+class Stenographer:
+    """A transcriber whose text is what it was given: how long, and which call. `answers` come first, one a
+    call: a failure is raised.
+    """
+
+    provider: str = "stenographer"
+    answers: deque[TranscriptionFailed] = attrs.field(factory=deque)
+    asked: list[bytes] = attrs.field(factory=list)
+    go_on: trio.Event = attrs.field(factory=trio.Event)
+
+    async def transcribe(
+        self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
+    ) -> Transcript:
+        self.asked.append(pcm)
+        await self.go_on.wait()
+        if self.answers:
+            raise self.answers.popleft()
+        return Transcript(f"{len(pcm)} bytes", "en", 1.0)
+
+
+def ready() -> Stenographer:
+    found = Stenographer()
+    found.go_on.set()
+    return found
+
+
+@pytest.fixture(scope="module")
+def speech() -> list[bytes]:
+    """JFK: eleven seconds, some utterances; and silence that ends the last."""
+    flac = files("interview_edge.cli") / "demo_audio" / "jfk.flac"
+    samples, _ = soundfile.read(io.BytesIO(flac.read_bytes()), dtype="int16")
+    pcm = samples.astype("<i2").tobytes()
+    return [
+        pcm[at : at + CHUNK_BYTES].ljust(CHUNK_BYTES, b"\0") for at in range(0, len(pcm), CHUNK_BYTES)
+    ] + [
+        SILENCE,
+        SILENCE,
+    ]
+
+
+async def speak(edge: Edge, session_id: str, seconds: list[bytes]) -> None:
+    async with connect(edge, session_id) as client:
+        for seq, pcm in enumerate(seconds, 1):
+            await client.send_chunk(seq, pcm)
+        await client.answers(len(seconds))
+
+
+async def events_of(edge: Edge, session_id: str, *types: str) -> list[dict[str, Any]]:
+    return [
+        e.to_wire() for e in await edge.parts.catalog.events(session_id, limit=1_000, types=types or None)
+    ]
+
+
+async def until(reached: Callable[[], Any], seconds: float = 20.0) -> None:
+    with trio.fail_after(seconds):
+        while not await reached():
+            await trio.sleep(0.002)
+
+
+async def test_each_utterance_is_written_once_in_order_from_its_own_audio(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = ready()
+    async with open_node(transcriber=pen) as edge:
+        await speak(edge, "s", speech)
+
+        async def all_written() -> bool:
+            ended = await events_of(edge, "s", "speech_ended")
+            return bool(ended) and len(await events_of(edge, "s", "transcript")) == len(ended)
+
+        await until(all_written)
+        ended = await events_of(edge, "s", "speech_ended")
+        written = await events_of(edge, "s", "transcript")
+        whole = b"".join(speech)
+        for heard, text, pcm in zip(ended, written, pen.asked, strict=True):
+            assert (text["utterance"], text["stream"]) == (heard["utterance"], "mixed")
+            assert (text["start_ms"], text["end_ms"]) == (heard["start_ms"], heard["end_ms"])
+            assert pcm == whole[heard["start_sample"] * SAMPLE_BYTES : heard["end_sample"] * SAMPLE_BYTES]
+            assert text["text"] == f"{len(pcm)} bytes"
+            assert (text["language"], text["provider"]) == ("en", "stenographer")
+        assert await edge.parts.catalog.untranscribed(limit=10) == []
+
+
+async def test_a_socket_that_asked_is_told(open_node: OpenNode, speech: list[bytes]) -> None:
+    async with open_node(transcriber=ready()) as edge, connect(edge, "s") as client:
+        assert (await client.hello(events=True))["type"] == "ready"
+        for seq, pcm in enumerate(speech, 1):
+            await client.send_chunk(seq, pcm)
+        types: list[str] = []
+        while "transcript" not in types:
+            frame = await client.answer()
+            if frame["type"] == "event":
+                types.append(frame["event"]["type"])
+        assert types.index("speech_ended") < types.index("transcript")
+
+
+async def test_what_a_crash_left_is_written_after_the_restart(tmp_path: Path, speech: list[bytes]) -> None:
+    """Also from the store, once window and journal have let go of it."""
+    stuck = Stenographer()
+    async with nodes_in(tmp_path)(transcriber=stuck) as edge:
+        await speak(edge, "s", speech)
+
+        async def heard() -> bool:
+            return len(stuck.asked) == 1 and edge.parts.desk is not None and edge.parts.desk.waiting("s") > 1
+
+        await until(heard)
+        await edge.parts.archive.flush("s")
+    pen = ready()
+    async with nodes_in(tmp_path)(transcriber=pen) as edge:
+
+        async def nothing_waits() -> bool:
+            return not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        ended = await events_of(edge, "s", "speech_ended")
+        written = await events_of(edge, "s", "transcript")
+        assert [w["utterance"] for w in written] == [e["utterance"] for e in ended]
+        assert pen.asked[0] == stuck.asked[0]
+
+
+@pytest.mark.parametrize("failure", [Failure.UNREACHABLE, Failure.TIMEOUT, Failure.BUSY, Failure.REFUSED])
+async def test_a_provider_that_fails_is_asked_again_and_nothing_is_lost(
+    open_node: OpenNode, speech: list[bytes], failure: Failure
+) -> None:
+    pen = ready()
+    pen.answers.extend(TranscriptionFailed(failure, "no") for _ in range(3))
+    async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
+        await speak(edge, "s", speech)
+
+        async def nothing_waits() -> bool:
+            ended = await events_of(edge, "s", "speech_ended")
+            return bool(ended) and not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        written = await events_of(edge, "s", "transcript", "transcript_failed")
+        assert {w["type"] for w in written} == {"transcript"}
+        assert pen.asked[0] == pen.asked[3]
+        assert edge.parts.desk is not None
+        assert edge.parts.desk.figures().failure is None
+
+
+async def test_an_utterance_that_a_provider_breaks_on_holds_up_no_other(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = ready()
+    pen.answers.extend(TranscriptionFailed(Failure.BROKEN, "garbage") for _ in range(MAX_BROKEN))
+    async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
+        await speak(edge, "s", speech)
+
+        async def nothing_waits() -> bool:
+            ended = await events_of(edge, "s", "speech_ended")
+            return len(ended) > 1 and not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        written = await events_of(edge, "s", "transcript", "transcript_failed")
+        assert [w["type"] for w in written[:2]] == ["transcript_failed", "transcript"]
+        assert (written[0]["failure"], written[0]["detail"]) == ("broken", "garbage")
+
+
+async def test_who_is_late_is_told_and_told_when_it_is_over(open_node: OpenNode, speech: list[bytes]) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen, transcription_late_after=0.01) as edge:
+        await speak(edge, "s", speech)
+
+        async def late() -> bool:
+            return bool(await events_of(edge, "s", "transcription_late"))
+
+        await until(late)
+        assert edge.parts.desk is not None
+        assert edge.parts.desk.figures().late_sessions == 1
+        pen.go_on.set()
+
+        async def over() -> bool:
+            return bool(await events_of(edge, "s", "transcription_caught_up"))
+
+        await until(over)
+        said = await events_of(edge, "s", "transcription_late", "transcription_caught_up")
+        assert [each["type"] for each in said] == ["transcription_late", "transcription_caught_up"]
+
+
+async def test_a_talker_does_not_starve_the_others(open_node: OpenNode, speech: list[bytes]) -> None:
+    """Ten utterances of one session wait; another's first is the next but one."""
+    pen = Stenographer()
+    async with open_node(transcriber=pen, transcription_concurrency=1) as edge:
+        await speak(edge, "talker", speech * 3)
+
+        async def many() -> bool:
+            return edge.parts.desk is not None and edge.parts.desk.waiting("talker") >= 5
+
+        await until(many)
+        await speak(edge, "guest", speech)
+
+        async def came() -> bool:
+            return edge.parts.desk is not None and edge.parts.desk.waiting("guest") >= 1
+
+        await until(came)
+        pen.go_on.set()
+
+        async def written() -> bool:
+            return bool(await events_of(edge, "guest", "transcript"))
+
+        await until(written)
+        assert len(await events_of(edge, "talker", "transcript")) <= 3
+
+
+async def test_a_deleted_session_is_written_no_more(open_node: OpenNode, speech: list[bytes]) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen) as edge:
+        await speak(edge, "s", speech)
+
+        async def asked() -> bool:
+            return bool(pen.asked)
+
+        await until(asked)
+        await edge.parts.catalog.mark_deleted("s", edge.parts.wall_ms())
+        pen.go_on.set()
+
+        async def forgotten() -> bool:
+            return edge.parts.desk is not None and edge.parts.desk.waiting("s") == 0
+
+        await until(forgotten)
