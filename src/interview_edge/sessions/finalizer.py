@@ -53,6 +53,9 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
     await session.settle()
     _check_ends(session, request.ends)
     await parts.archive.flush(session.session_id)
+    if parts.desk is not None:  # what is late isn't waited for: the next finalize has it
+        with trio.move_on_after(parts.settings.transcription_wait):
+            await parts.desk.written(session.session_id)
     record = await parts.catalog.load_session(session.session_id)
     if record is None:
         raise RuntimeError("an open session has its row: open_session made it")
@@ -104,6 +107,7 @@ async def _gather(
             name: await parts.catalog.extents(StreamKey(record.session_id, name)) for name in record.streams
         },
         events=await _all_events(record.session_id, parts),
+        untranscribed=0 if parts.desk is None else parts.desk.waiting(record.session_id),
     )
 
 

@@ -17,12 +17,15 @@ from interview_edge.core.models import DEFAULT_STREAM, Event, Extent
 from interview_edge.core.pcm import SAMPLE_BYTES, SAMPLE_RATE
 from interview_edge.core.state_json import state_to_json
 from interview_edge.core.times import iso_from_ms
+from interview_edge.core.transcripts import lines_of
 from interview_edge.sessions.ingest_summary import sum_statuses
 
 
 @attrs.frozen
 class ResultSource:
-    """What a result is made from. `ends` are the stated ends by stream, `duplicates` counts repeats."""
+    """What a result is made from. `ends` are the stated ends by stream, `duplicates` counts repeats,
+    `untranscribed` the utterances that were heard and aren't written yet.
+    """
 
     record: SessionRecord
     ends: Mapping[str, int]
@@ -30,6 +33,7 @@ class ResultSource:
     metadata: Mapping[str, Any]
     extents: Mapping[str, Sequence[Extent]]
     events: Sequence[Event]
+    untranscribed: int = 0
 
 
 @attrs.frozen
@@ -89,7 +93,8 @@ def _content(source: ResultSource) -> dict[str, Any]:
         "complete": all(stream["missing_seconds"] == 0 for stream in streams.values()),
         **{name: listed[name] for name in ("missing", "missing_truncated") if name in listed},
         "streams": streams,
-        "transcript": [],
+        "transcript": [line.to_wire() for line in lines_of(source.events)],
+        "transcript_waiting": source.untranscribed,
         "audio": [_manifest_row(name, extent) for name in streams for extent in source.extents.get(name, ())],
         "ends": source.ends,
     }

@@ -26,14 +26,14 @@ from interview_edge.catalog.protocol import Catalog, CatalogUnavailable, Session
 from interview_edge.core.fair_queue import FairQueue
 from interview_edge.core.models import Event, NewEvent, StreamKey, Utterance
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES, SAMPLE_BYTES
+from interview_edge.core.transcripts import TRANSCRIPT
 from interview_edge.journal import JournalError
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.speech.transcriber import Failure, Transcriber, Transcript, TranscriptionFailed
 
 log = structlog.get_logger(__name__)
 
-TRANSCRIPT = "transcript"  # the events' types
-TRANSCRIPT_FAILED = "transcript_failed"
+TRANSCRIPT_FAILED = "transcript_failed"  # the events' types
 LATE = "transcription_late"
 CAUGHT_UP = "transcription_caught_up"
 

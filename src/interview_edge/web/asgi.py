@@ -59,6 +59,7 @@ from interview_edge.web.storage_downloads import StorageDownloads
 from interview_edge.web.storage_removals import StorageRemovals
 from interview_edge.web.storage_resource import StorageResource
 from interview_edge.web.traffic import CLIENT_GONE, UNMATCHED, Traffic
+from interview_edge.web.transcript_resource import TranscriptResource
 from interview_edge.web.usage_resource import UsageResource
 
 
@@ -297,6 +298,7 @@ def build_asgi_app(context: WebContext) -> EdgeAsgi:
         *SessionResource(context).routes(),
         *StateLaneResource(context).routes(),
         *AudioResource(context).routes(),
+        *TranscriptResource(context).routes(),
         *StorageResource(context).routes(),
         *StorageDownloads(context).routes(),
         *StorageRemovals(context).routes(),

@@ -19,6 +19,7 @@ from interview_edge.core.models import AckLevel
 from interview_edge.core.times import iso_from_ms
 from interview_edge.journal.journal import JournalStats
 from interview_edge.sessions.node_memory import memory_budget, resident_bytes
+from interview_edge.sessions.transcription_desk import DeskFigures
 from interview_edge.settings import Settings
 from interview_edge.web.context import WebContext
 
@@ -78,6 +79,7 @@ class Figures:
     uploads: ArchiveHealth
     retention: SweepFigures
     catalog_ok: bool
+    transcription: DeskFigures | None = None
 
 
 async def measure(context: WebContext) -> Figures:
@@ -109,6 +111,7 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         uploads=parts.archive.health(),
         retention=parts.daily_sweep.figures(),
         catalog_ok=catalog_ok,
+        transcription=None if parts.desk is None else parts.desk.figures(),
     )
 
 
@@ -135,6 +138,7 @@ def judge(figures: Figures, settings: Settings) -> dict[str, Check]:
             figures.vad_failures,
             "voice detection failed in live sessions; their audio is kept",
         ),
+        "transcription": _judge_transcription(figures.transcription, settings),
         "retention": Check(
             Level.OK if figures.retention.last_error is None else Level.WARN,
             detail=f"the last sweep: {figures.retention.last_error}",
@@ -154,6 +158,16 @@ def _judge_journal(figures: Figures, settings: Settings) -> Check:
     return by_thresholds(
         figures.journal.used_bytes / settings.journal_max_bytes, WARN_SHARE, ERROR_SHARE, "it is filling up"
     )
+
+
+def _judge_transcription(desk: DeskFigures | None, settings: Settings) -> Check:
+    """It warns at most: audio doesn't depend on it, and what is late is written later."""
+    if desk is None:
+        return Check(Level.OK)
+    if desk.failure is not None:
+        return Check(Level.WARN, desk.waiting, f"{desk.provider} fails: {desk.failure}: {desk.detail}")
+    late = desk.oldest_seconds > settings.transcription_late_after
+    return Check(Level.WARN if late else Level.OK, desk.waiting, f"late by {desk.oldest_seconds:.0f} s")
 
 
 def judge_services(figures: Figures, settings: Settings, realtime: str) -> dict[str, str]:
@@ -210,6 +224,7 @@ def show(figures: Figures, settings: Settings, version: str, services: Mapping[s
             "oldest_unstored_ms": uploads.oldest_unstored_ms,
             "last_error": uploads.last_error,
         },
+        "transcription": _show_transcription(figures.transcription),
         "retention": {
             "max_age_days": figures.retention.max_age_days,
             "deleted_files": figures.retention.counts.files,
@@ -220,6 +235,10 @@ def show(figures: Figures, settings: Settings, version: str, services: Mapping[s
         },
         "checks": {name: check.to_wire() for name, check in checks.items()},
     }
+
+
+def _show_transcription(desk: DeskFigures | None) -> dict[str, Any]:
+    return {"provider": None} if desk is None else attrs.asdict(desk)
 
 
 def _time(at: int | None) -> str | None:

@@ -150,6 +150,18 @@ SCHEMAS: Mapping[str, Schema] = {
         },
         {"missing_truncated": BOOLEAN},
     ),
+    "TranscriptLine": record(
+        {
+            "stream": STREAM,
+            "utterance": whole(1),
+            "start_ms": COUNT,
+            "end_ms": COUNT,
+            "text": TEXT,
+            "language": nullable(TEXT),
+            "speaker": nullable(TEXT),
+        }
+    ),
+    "Transcript": record({"session_id": TEXT, "lines": listing(ref("TranscriptLine")), "waiting": COUNT}),
     "Deleted": record({"session_id": TEXT, "deleted": BOOLEAN}),
     "Status": record({"status": TEXT}, {"check": TEXT}),
     "ServiceHealth": record({"service": TEXT, "status": TEXT, "timestamp": TIME}),

@@ -79,6 +79,7 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", "/v1/sessions"): scoped("sessions"),
     ("GET", f"{ONE}/state"): scoped("ingest", "sessions", other=404),
     ("GET", f"{ONE}/events"): scoped("sessions", other=404),
+    ("GET", f"{ONE}/transcript"): scoped("sessions", other=404),
     ("GET", f"{ONE}/result"): scoped("sessions", right=404, other=404),  # not finalized
     ("POST", f"{ONE}/resolve"): scoped("ingest", "sessions", right=400, other=404),  # without a body
     ("POST", f"{ONE}/finalize"): scoped("ingest", "sessions", other=404),

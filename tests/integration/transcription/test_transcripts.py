@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import trio
 
+from asgi_calls import call
 from interview_edge.app import Edge
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
@@ -245,3 +246,60 @@ async def test_a_deleted_session_is_written_no_more(open_node: OpenNode, speech:
             return edge.parts.desk is not None and edge.parts.desk.waiting("s") == 0
 
         await until(forgotten)
+
+
+@pytest.mark.parametrize(
+    ("form", "begins", "media"),
+    [
+        ("txt", "[00:00:0", "text/plain; charset=utf-8"),
+        ("srt", "1\n00:00:0", "application/x-subrip; charset=utf-8"),
+        ("vtt", "WEBVTT\n\n00:00:0", "text/vtt; charset=utf-8"),
+    ],
+)
+async def test_the_transcript_over_http_and_in_the_result(
+    open_node: OpenNode, speech: list[bytes], form: str, begins: str, media: str
+) -> None:
+    async with open_node(transcriber=ready()) as edge:
+        await speak(edge, "s", speech)
+        async with edge.session("s") as session:
+            await session.finalize()  # waits for what was heard
+        shown = (await call(edge.asgi_app, "GET", "/v1/sessions/s/transcript")).json()
+        assert shown["lines"]
+        assert (shown["session_id"], shown["waiting"]) == ("s", 0)
+        assert all(line["text"].endswith(" bytes") for line in shown["lines"])
+        result = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
+        assert (result["transcript"], result["transcript_waiting"]) == (shown["lines"], 0)
+        answer = await call(edge.asgi_app, "GET", f"/v1/sessions/s/transcript?format={form}")
+        assert answer.body.decode().startswith(begins)
+        assert answer.headers["content-type"] == media
+        for line in shown["lines"]:
+            assert line["text"] in answer.body.decode()
+
+
+async def test_a_finalize_waits_only_so_long_and_the_next_one_has_the_rest(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen, transcription_wait=0.01) as edge:
+        await speak(edge, "s", speech)
+        async with edge.session("s") as session:
+            await session.finalize()
+            early = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
+            assert early["transcript"] == []
+            assert early["transcript_waiting"] > 0
+            pen.go_on.set()
+            assert edge.parts.desk is not None
+            with trio.fail_after(20):
+                await edge.parts.desk.written("s")
+            await session.finalize()
+        late = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
+        assert len(late["transcript"]) == early["transcript_waiting"]
+        assert late["transcript_waiting"] == 0
+
+
+async def test_a_wrong_format_and_an_unknown_session(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        wrong = await call(edge.asgi_app, "GET", "/v1/sessions/s/transcript?format=docx")
+        assert (wrong.status, wrong.json()["field"]) == (400, "format")
+        unknown = await call(edge.asgi_app, "GET", "/v1/sessions/s/transcript")
+        assert (unknown.status, unknown.json()["code"]) == (404, "session_not_found")

@@ -64,7 +64,8 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
         } | {
             f"/v1/sessions/{{session_id}}{name}"
             for name in (
-                "", "/state", "/resolve", "/finalize", "/events", "/result", "/audio", "/chunks/{seq}",
+                "", "/state", "/resolve", "/finalize", "/events", "/result", "/transcript", "/audio",
+                "/chunks/{seq}",
             )
         }  # fmt: skip
         assert {path for _, path in documented} == served

@@ -1,0 +1,98 @@
+"""`/v1/sessions/{id}/transcript`: what was said, as JSON or as people and players read it."""
+
+from __future__ import annotations
+
+import attrs
+import trio
+from quart import Response, request
+
+from interview_edge.access.principal import Scope
+from interview_edge.core.models import Event
+from interview_edge.core.transcripts import (
+    TRANSCRIPT,
+    Line,
+    TranscriptFormat,
+    lines_of,
+    to_srt,
+    to_txt,
+    to_vtt,
+)
+from interview_edge.errors import INVALID_QUERY, SESSION_NOT_FOUND, EdgeError
+from interview_edge.sessions.view import view_session
+from interview_edge.web.context import WebContext
+from interview_edge.web.door import caller
+from interview_edge.web.messages import json_reply
+from interview_edge.web.refusals import COMMON_HEADERS
+from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
+from interview_edge.web.schemas import ref
+
+EVENTS_A_READ = 1_000
+
+_TYPES = {
+    TranscriptFormat.TXT: "text/plain; charset=utf-8",
+    TranscriptFormat.SRT: "application/x-subrip; charset=utf-8",
+    TranscriptFormat.VTT: "text/vtt; charset=utf-8",
+}
+
+
+@attrs.frozen
+class TranscriptResource:
+    """The view; it reads without opening the session."""
+
+    context: WebContext
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(
+                method="GET",
+                path="/v1/sessions/<segment:session_id>/transcript",
+                view=self.show,
+                access=(Scope.SESSIONS,),
+                summary="What was said, utterance by utterance",
+                answers={
+                    200: Content(
+                        "application/json",
+                        ref("Transcript"),
+                        "`waiting`: utterances that were heard and aren't written yet.",
+                        others={media.partition(";")[0]: None for media in _TYPES.values()},
+                    )
+                },
+                errors=(INVALID_QUERY, SESSION_NOT_FOUND, *SESSION_ERRORS),
+                parameters=(
+                    Parameter(
+                        "format", {"enum": [each.value for each in TranscriptFormat]}, "default `json`"
+                    ),
+                ),
+            )
+        ]
+
+    async def show(self, session_id: str) -> Response:
+        try:
+            form = TranscriptFormat(request.args.get("format", "json"))
+        except ValueError:
+            raise EdgeError(
+                INVALID_QUERY, "format must be json, txt, srt or vtt", fields={"field": "format"}
+            ) from None
+        parts = self.context.parts
+        with trio.fail_after(parts.settings.storage_timeout):
+            if await view_session(session_id, self.context.registry, parts, caller()) is None:
+                raise EdgeError(SESSION_NOT_FOUND)
+            lines = await self._lines(session_id)
+        if form is TranscriptFormat.JSON:
+            waiting = 0 if parts.desk is None else parts.desk.waiting(session_id)
+            shown = {"session_id": session_id, "lines": [line.to_wire() for line in lines]}
+            return json_reply(shown | {"waiting": waiting})
+        text = {
+            TranscriptFormat.TXT: to_txt,
+            TranscriptFormat.SRT: to_srt,
+            TranscriptFormat.VTT: to_vtt,
+        }[form](lines)
+        return Response(text, headers={"content-type": _TYPES[form]} | COMMON_HEADERS)
+
+    async def _lines(self, session_id: str) -> list[Line]:
+        catalog, after = self.context.parts.catalog, 0
+        events: list[Event] = []
+        while page := await catalog.events(session_id, after=after, limit=EVENTS_A_READ, types=[TRANSCRIPT]):
+            events += page
+            after = page[-1].seq_no
+        return lines_of(events)
