@@ -12,10 +12,11 @@ import trio
 from interview_edge.access.principal import EVERYBODY, Principal
 from interview_edge.app import Edge
 from interview_edge.core.declared_utterances import Mark, VadState
+from interview_edge.core.models import Event
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.web.browser_socket import BrowserSocket
 from interview_edge.web.peers import Message
-from interview_edge.web.transcripts import NoProvider, Scribe, Utterance
+from interview_edge.web.transcripts import Scribe, Utterance
 from interview_edge.wire import browser_dialect
 from nodes import ChannelPeer
 
@@ -89,6 +90,9 @@ class ListeningScribe:
         self.asked.append((what, utterance.utterance_id))
         self.utterances.append(utterance)
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """The tests look at the events themselves."""
+
     async def settled(self) -> None:
         await self.may_settle.wait()
 
@@ -102,7 +106,7 @@ async def recording(
     edge: Edge,
     *,
     principal: Principal = EVERYBODY,
-    make_scribe: Callable[..., Scribe] = NoProvider,
+    make_scribe: Callable[..., Scribe] | None = None,
 ) -> AsyncIterator[BrowserClient]:
     """One admitted socket, greeted; the client hangs up at the end."""
     peer = BrowserClient()

@@ -34,6 +34,11 @@ class DeclaredEvents:
         self._waiting: list[NewEvent] = []
         self._is_committing = False
         self._committed = trio.lowlevel.ParkingLot()
+        self.streams: set[str] = set()  # in which a client says where speech is
+
+    def take_over(self, stream: str) -> None:
+        """From here on the client's utterances of this stream are transcribed, and not the server's."""
+        self.streams.add(stream)
 
     def add(self, event: NewEvent) -> bool:
         """Have it committed soon. False, and it won't be, where so many wait that the catalog is away, or the

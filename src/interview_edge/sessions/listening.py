@@ -20,6 +20,7 @@ from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
 from interview_edge.core.models import Event, NewEvent, Utterance, VadPosition
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
 from interview_edge.core.utterances import SpeechEvent, SpeechStarted
+from interview_edge.sessions.declared_events import DeclaredEvents
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
@@ -252,7 +253,7 @@ class Listening:
         seconds_heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
         positions = {name: ear.vad.position() for name, ear in self._ears.items()}
         count = len(self._events)
-        heard = utterances_in(self._events) if self._parts.desk is not None else []
+        heard = [] if self._parts.desk is None else self._to_transcribe(self._events[:count])
         session_id = self._session.session_id
         self._in_doubt = True  # until the catalog has answered: a commit that is cut off may have happened
         try:
@@ -275,6 +276,10 @@ class Listening:
         if self._parts.desk is not None:
             self._parts.desk.heard(session_id, heard)
         return True
+
+    def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
+        taken_over = self._session.declared.streams
+        return [heard for heard in utterances_in(events) if heard.stream not in taken_over]
 
     async def _settle_doubt(self) -> None:
         """After a commit that was cut off (the finalize's client went away): go on as after a restart, from
@@ -328,6 +333,7 @@ class ListenedSession(Protocol):
 
     session_id: str
     event_count: int
+    declared: DeclaredEvents
 
     @property
     def streams(self) -> Mapping[str, LiveStream]: ...

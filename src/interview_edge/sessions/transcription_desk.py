@@ -136,6 +136,22 @@ class TranscriptionDesk:
         while self._queue.of(session_id):
             await self._changed.wait()
 
+    @property
+    def provider(self) -> str:
+        """The transcriber's name."""
+        return self._transcriber.provider
+
+    async def transcribe(self, pcm: bytes, *, prompt: str | None = None) -> Transcript:
+        """The text of an utterance that waits nowhere, past the queue. Raises TranscriptionFailed."""
+        found = await self._transcriber.transcribe(pcm, language=self._policy.language, prompt=prompt)
+        self._note_success()
+        return found
+
+    async def record(self, session_id: str, event: NewEvent) -> None:
+        """Append an event of such an utterance, as soon as the catalog takes it."""
+        while not await self._commit(session_id, [event]):
+            pass  # it has waited
+
     def figures(self) -> DeskFigures:
         """The desk at this moment."""
         now = trio.current_time()
@@ -208,12 +224,12 @@ class TranscriptionDesk:
             except TranscriptionFailed as error:
                 broken += error.failure is Failure.BROKEN
                 if broken >= MAX_BROKEN:
-                    event = _failed(utterance, self._wall_ms(), error.failure, error.detail)
+                    event = failed_event(utterance, self._wall_ms(), error.failure, error.detail)
                 else:
                     await self._back_off(session_id, error)
                     continue
             except _AudioGone:
-                event = _failed(utterance, self._wall_ms(), None, "its audio has expired")
+                event = failed_event(utterance, self._wall_ms(), None, "its audio has expired")
             if await self._commit(session_id, [event], [utterance]):
                 break
         self._queue.done(session_id)
@@ -229,11 +245,13 @@ class TranscriptionDesk:
                 pcm = await self._audio(session_id, utterance)
         except (BackendError, CatalogUnavailable, JournalError, trio.TooSlowError) as error:
             raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
-        found = await self._transcriber.transcribe(pcm, language=self._policy.language)
+        found = await self.transcribe(pcm)
+        return transcript_event(utterance, self._wall_ms(), found, self.provider)
+
+    def _note_success(self) -> None:
         if self._last_failure is not None:
-            log.info("transcription works again", provider=self._transcriber.provider)
+            log.info("transcription works again", provider=self.provider)
         self._last_failure, self._failures = None, 0
-        return _transcript(utterance, self._wall_ms(), found, self._transcriber.provider)
 
     async def _audio(self, session_id: str, utterance: Utterance) -> bytes:
         """The utterance's PCM. A gap in it is silence; raises _AudioGone where there is nothing else."""
@@ -322,11 +340,13 @@ def _place(utterance: Utterance) -> dict[str, object]:
     }
 
 
-def _transcript(utterance: Utterance, at: int, found: Transcript, provider: str) -> NewEvent:
+def transcript_event(utterance: Utterance, at: int, found: Transcript, provider: str) -> NewEvent:
+    """What was said in an utterance."""
     body = _place(utterance) | {"text": found.text, "language": found.language, "provider": provider}
     return NewEvent(at, TRANSCRIPT, body | {"fetch_ms": found.fetch_ms}, utterance.stream)
 
 
-def _failed(utterance: Utterance, at: int, failure: Failure | None, detail: str) -> NewEvent:
+def failed_event(utterance: Utterance, at: int, failure: Failure | None, detail: str) -> NewEvent:
+    """It was given up; `failure` None where its audio is gone."""
     body = _place(utterance) | {"failure": "audio_gone" if failure is None else str(failure)}
     return NewEvent(at, TRANSCRIPT_FAILED, body | {"detail": detail}, utterance.stream)

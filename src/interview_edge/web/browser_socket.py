@@ -32,6 +32,7 @@ from interview_edge.sessions.recording import Recording
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.session import Session
 from interview_edge.web.dialect_socket import DialectSocket, Ending
+from interview_edge.web.live_scribe import LiveScribe
 from interview_edge.web.peers import Peer
 from interview_edge.web.recorded_speech import RecordedSpeech
 from interview_edge.web.refusals import known_error
@@ -57,6 +58,7 @@ log = structlog.get_logger(__name__)
 POLICY_VIOLATION = 1008
 LAST_LOOK = 0.01  # seconds: what the server has read of the connection is there at once
 
+MakeScribe = Callable[[Session, Callable[[ServerFrame], None]], Scribe]
 # Raises EdgeError where this session may not be recorded into now.
 AdmitSession = Callable[[str], Awaitable[None]]
 
@@ -71,7 +73,7 @@ class BrowserSocket(DialectSocket):
         parts: NodeParts,
         principal: Principal,
         admit_session: AdmitSession,
-        make_scribe: Callable[[Callable[[ServerFrame], None], Callable[[], int]], Scribe] = NoProvider,
+        make_scribe: MakeScribe | None = None,
     ) -> None:
         texts = TextQueue()
         super().__init__(peer, texts, parts.settings, principal)
@@ -79,7 +81,8 @@ class BrowserSocket(DialectSocket):
         self._registry = registry
         self._parts = parts
         self._admit_session = admit_session
-        self._scribe = make_scribe(self._say, parts.wall_ms)
+        self._make_scribe = make_scribe or _scribe_of(parts)
+        self._scribe: Scribe = NoProvider(self._say, parts.wall_ms)  # until there is a session
         self._session: Session | None = None
         self._unsubscribe: Callable[[], object] | None = None
         self._recording: Recording | None = None
@@ -221,6 +224,7 @@ class BrowserSocket(DialectSocket):
         session = await held.enter_async_context(self._registry.use(session_id, self.principal.caller))
         session.sockets += 1
         self._session, self._unsubscribe = session, session.subscribe(self._tell)
+        self._scribe = self._make_scribe(session, self._say)
         return session
 
     async def _end_recording(self) -> Recording | None:
@@ -295,3 +299,15 @@ class BrowserSocket(DialectSocket):
             self._end(Ending.of(SLOW_READER))
         elif self._speech is not None:
             self._speech.tell(events)
+            self._scribe.tell(events)
+
+
+def _scribe_of(parts: NodeParts) -> MakeScribe:
+    """The scribe of a node: its desk's, where it has one."""
+
+    def make(session: Session, say: Callable[[ServerFrame], None]) -> Scribe:
+        if parts.desk is None:
+            return NoProvider(say, parts.wall_ms)
+        return LiveScribe(session, parts.desk, say, parts.wall_ms, parts.settings.transcription_wait)
+
+    return make

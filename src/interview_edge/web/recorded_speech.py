@@ -20,6 +20,7 @@ from interview_edge.core.declared_utterances import (
     PrefetchDropped,
 )
 from interview_edge.core.models import Event
+from interview_edge.core.models import Utterance as HeardUtterance
 from interview_edge.core.pcm import SAMPLE_BYTES
 from interview_edge.errors import CATALOG_UNAVAILABLE
 from interview_edge.sessions.declared_events import utterance_event
@@ -64,6 +65,7 @@ class RecordedSpeech:
             self._prompt = prompt
         if mark is not None and self._declared is None:
             self._declared = DeclaredUtterances(at)
+            self._session.declared.take_over(self._stream)
             if self._server_says_speech:
                 self._say(VadCacheEnd(self._now_ms()))
         if self._declared is not None:
@@ -82,22 +84,34 @@ class RecordedSpeech:
                     self._record(decision, utterance_id)
                     self._say(VadCacheStart())
                 case Prefetch(start=start, upto=upto):
-                    self._scribe.prefetch(self._utterance(utterance_id, start, upto))
+                    self._scribe.prefetch(self._utterance(utterance_id, decision.number, start, upto))
                 case PrefetchDropped():
                     self._scribe.drop(utterance_id)
                 case Ended(start=start, end=end, reuse=reuse):
                     self._record(decision, utterance_id)
                     self._say(VadCacheEnd(self._now_ms()))
                     if end > start:
-                        self._scribe.finish(self._utterance(utterance_id, start, end), reuse=reuse)
+                        utterance = self._utterance(utterance_id, decision.number, start, end)
+                        self._scribe.finish(utterance, reuse=reuse)
 
     def _record(self, found: Began | Ended, utterance_id: str) -> None:
         event = utterance_event(self._stream, found, utterance_id, self._recording.origin, self._now_ms())
         if not self._session.declared.add(event):
             self._say(Error(CATALOG_UNAVAILABLE.code, NOT_RECORDED))
 
-    def _utterance(self, utterance_id: str, start: int, end: int) -> Utterance:
-        return Utterance(utterance_id, start, end, self._prompt, partial(self._recording.read, start, end))
+    def _utterance(
+        self, utterance_id: str, number: int, start: int, end: int, *, by_server: bool = False
+    ) -> Utterance:
+        origin = self._recording.origin
+        return Utterance(
+            utterance_id=utterance_id,
+            start=start,
+            end=end,
+            heard=HeardUtterance(self._stream, number, origin + start, origin + end),
+            number=number if by_server else None,
+            prompt=self._prompt,
+            read=partial(self._recording.read, start, end),
+        )
 
     # -- by the server's own detection
 
@@ -118,7 +132,9 @@ class RecordedSpeech:
                 utterance_id = f"{self._stream}-{event.body['utterance']}"
                 start, end = self._clock_of(event, "start_sample"), self._clock_of(event, "end_sample")
                 if end > start:
-                    self._scribe.finish(self._utterance(utterance_id, start, end), reuse=False)
+                    number: int = event.body["utterance"]
+                    utterance = self._utterance(utterance_id, number, start, end, by_server=True)
+                    self._scribe.finish(utterance, reuse=False)
 
     def _clock_of(self, event: Event, name: str) -> int:
         """A position in the stream as one of the recording, which pre-roll may reach back before."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import attrs
 
+from interview_edge.core.models import Event
+from interview_edge.core.models import Utterance as HeardUtterance
+from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.wire.browser_frames import ServerFrame, TranscriptionError
 
 NO_PROVIDER = "no transcription provider is configured; audio is stored"
@@ -15,14 +18,26 @@ NO_PROVIDER = "no transcription provider is configured; audio is stored"
 @attrs.frozen
 class Utterance:
     """One stretch of speech, or for a prefetch what there is of it: samples `start` up to, without, `end`,
-    counted from its recording's start. `read` has its PCM; it raises as the reader of journal and store does.
+    counted from its recording's start. `heard` is the same in its stream; `number` is that of an utterance
+    that the server heard by itself, None for a client's. `read` has its PCM; it raises as the reader of
+    journal and store does.
     """
 
     utterance_id: str
     start: int
     end: int
+    heard: HeardUtterance
+    number: int | None
     prompt: str | None
     read: Callable[[], Awaitable[bytes]]
+
+    @property
+    def start_ms(self) -> int:
+        return self.start * 1000 // SAMPLE_RATE
+
+    @property
+    def end_ms(self) -> int:
+        return self.end * 1000 // SAMPLE_RATE
 
 
 class Scribe(Protocol):
@@ -40,6 +55,10 @@ class Scribe(Protocol):
 
     def finish(self, utterance: Utterance, *, reuse: bool) -> None:
         """Transcribe it; with `reuse`, its prefetch's text is the final one and nobody is asked again."""
+        ...
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """The session's committed events."""
         ...
 
     async def settled(self) -> None:
@@ -68,6 +87,9 @@ class NoProvider:
                 error=NO_PROVIDER, timestamp=self._now_ms(), utterance_id=utterance.utterance_id
             )
             self._say(told)
+
+    def tell(self, events: Sequence[Event]) -> None:
+        """None of them is a transcript."""
 
     async def settled(self) -> None:
         """Everything is said at once."""

@@ -2,67 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections import deque
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-import soundfile
 import trio
 
 from asgi_calls import call
 from interview_edge.app import Edge
-from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
+from interview_edge.core.pcm import SAMPLE_BYTES
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
-from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
+from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from nodes import OpenNode, connect, nodes_in
-
-SILENCE = bytes(CHUNK_BYTES)
-
-
-@attrs.define(eq=False)
-class Stenographer:
-    """A transcriber whose text is what it was given: how long, and which call. `answers` come first, one a
-    call: a failure is raised.
-    """
-
-    provider: str = "stenographer"
-    answers: deque[TranscriptionFailed] = attrs.field(factory=deque)
-    asked: list[bytes] = attrs.field(factory=list)
-    go_on: trio.Event = attrs.field(factory=trio.Event)
-
-    async def transcribe(
-        self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
-    ) -> Transcript:
-        self.asked.append(pcm)
-        await self.go_on.wait()
-        if self.answers:
-            raise self.answers.popleft()
-        return Transcript(f"{len(pcm)} bytes", "en", 1.0)
-
-
-def ready() -> Stenographer:
-    found = Stenographer()
-    found.go_on.set()
-    return found
-
-
-@pytest.fixture(scope="module")
-def speech() -> list[bytes]:
-    """JFK: eleven seconds, some utterances; and silence that ends the last."""
-    flac = files("interview_edge.cli") / "demo_audio" / "jfk.flac"
-    samples, _ = soundfile.read(io.BytesIO(flac.read_bytes()), dtype="int16")
-    pcm = samples.astype("<i2").tobytes()
-    return [
-        pcm[at : at + CHUNK_BYTES].ljust(CHUNK_BYTES, b"\0") for at in range(0, len(pcm), CHUNK_BYTES)
-    ] + [
-        SILENCE,
-        SILENCE,
-    ]
+from stenographer import Stenographer, ready
 
 
 async def speak(edge: Edge, session_id: str, seconds: list[bytes]) -> None:

@@ -1,0 +1,38 @@
+"""For tests: a transcriber that says what it was given, and fails and waits as the test wants."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+import trio
+
+from interview_edge.speech.transcriber import Transcript, TranscriptionFailed
+
+
+@attrs.define(eq=False)
+class Stenographer:
+    """A transcriber whose text is how much it was given. `answers` come first, one a call: each is raised."""
+
+    provider: str = "stenographer"
+    answers: deque[TranscriptionFailed] = attrs.field(factory=deque)
+    asked: list[bytes] = attrs.field(factory=list)
+    prompts: list[str | None] = attrs.field(factory=list)
+    go_on: trio.Event = attrs.field(factory=trio.Event)
+
+    async def transcribe(
+        self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
+    ) -> Transcript:
+        self.asked.append(pcm)
+        self.prompts.append(prompt)
+        await self.go_on.wait()
+        if self.answers:
+            raise self.answers.popleft()
+        return Transcript(f"{len(pcm)} bytes", "en", 1.0)
+
+
+def ready() -> Stenographer:
+    """One that answers at once."""
+    found = Stenographer()
+    found.go_on.set()
+    return found
