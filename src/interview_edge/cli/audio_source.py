@@ -17,8 +17,8 @@ import attrs
 import numpy as np
 import soundfile
 
-from interview_edge.cli.resample import Resampler, Samples
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES, SAMPLE_RATE
+from interview_edge.core.resample import Resampler, Samples
 
 if TYPE_CHECKING:
     from av.audio.resampler import AudioResampler  # of the optional extra: imported where it is needed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interview_edge.cli.resample import Resampler, Samples
+from interview_edge.core.resample import Resampler, Samples
 
 
 def tone(frequency: float, rate: int, seconds: float = 0.5) -> Samples:
