@@ -48,6 +48,7 @@ from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.transcription_desk import DeskPolicy, TranscriptionDesk
 from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.inference import SpeakerInference, open_http_inference
+from interview_edge.speech.speaker_opening import local_speakers
 from interview_edge.speech.transcriber import Transcriber
 from interview_edge.speech.transcribers import chosen, open_transcriber
 from interview_edge.tracing import Tracing, open_tracing
@@ -126,6 +127,8 @@ async def open_edge(
             inference = await stack.enter_async_context(
                 _open_inference(settings, settings.inference_base_url, tracing)
             )
+        elif inference is None:
+            inference = local_speakers(settings)
         if transcriber is None:
             transcriber = await stack.enter_async_context(open_transcriber(settings, tracing))
         registry = _assemble(settings, journal, catalog, backend, inference, transcriber)

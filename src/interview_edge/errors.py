@@ -189,6 +189,22 @@ INFERENCE_SHAPE = _kind(
     "inference_shape", "inference backend returned an answer of the wrong shape", 502, None, Fault.UPSTREAM
 )
 
+# The speaker inference API that we serve (contract inference.md).
+AUDIO_UNDECODABLE = _kind("audio_undecodable", "the audio can't be decoded", 400, None, Fault.CLIENT)
+CLIP_TOO_LARGE = _kind("clip_too_large", "audio must be at most 5 MiB", 413, None, Fault.CLIENT)
+CLIP_TOO_LONG = _kind("clip_too_long", "audio must be at most 30 s long", 422, None, Fault.CLIENT)
+NO_SPEECH = _kind("no_speech", "there is no speech in the audio", 422, None, Fault.CLIENT)
+UNPROCESSABLE = _kind("unprocessable", "the request breaks the schema", 422, None, Fault.CLIENT)
+SPEAKERS_BUSY = _kind(
+    "speakers_busy", "too many requests wait for the speaker model; retry", 429, None, Fault.SERVER
+)
+SPEAKER_MODEL_FAILED = _kind(
+    "speaker_model_failed", "the speaker model can't be used", 500, None, Fault.SERVER
+)
+DIARIZE_UNSUPPORTED = _kind(
+    "diarize_unsupported", "diarization isn't offered here; use /speaker/resolve", 501, None, Fault.SERVER
+)
+
 # Who may do what, and how much (contract gateway.md, Auth). Why a credential is refused is never said.
 MISSING_AUTH = _kind("missing_auth", "Authentication required", 401, 4401, Fault.CLIENT)
 INVALID_KEY = _kind("invalid_key", "Authentication required", 401, 4401, Fault.CLIENT)

@@ -187,6 +187,12 @@ class Settings:
     inference_timeout_ms: int = attrs.field(
         default=15_000, validator=_between(1, 600_000), metadata=_env("INFERENCE_TIMEOUT_MS")
     )
+    # Where there is no inference_base_url: the speaker model of this node (docs/how-to/speakers.md).
+    local_speakers: bool = True
+    speaker_low: float = attrs.field(default=0.45, validator=_between(0, 1))
+    speaker_high: float = attrs.field(default=0.70, validator=_between(0, 1))
+    speaker_margin: float = attrs.field(default=0.10, validator=_between(0, 1))
+    speaker_workers: int = attrs.field(default=1, validator=_between(1, 64))
     max_resolves_waiting: int = attrs.field(default=16, validator=_between(1, 1024))
     idempotency_hours: float = attrs.field(default=24, validator=_between(0.001, 8760))
 
@@ -311,6 +317,11 @@ class Settings:
             )
         if self.jwt_secret is not None and self.jwt_jwks_url is not None:
             raise SettingsError("jwt_secret (EDGE_JWT_SECRET) and jwt_jwks_url (EDGE_JWT_JWKS_URL): set one")
+        if self.speaker_low > self.speaker_high:
+            raise SettingsError(
+                f"speaker_low (EDGE_SPEAKER_LOW) must be at most speaker_high ({self.speaker_high:g}), "
+                f"got {self.speaker_low:g}"
+            )
         if self.takes_jwt and (self.jwt_audience is None or self.jwt_issuer is None):
             raise SettingsError(
                 "jwt_audience (EDGE_JWT_AUDIENCE) and jwt_issuer (EDGE_JWT_ISSUER) must be set where JWTs "

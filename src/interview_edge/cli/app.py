@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -90,7 +90,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def load(flags: StartFlags | None) -> Settings:
     """The settings of this process: flags, environment, and the file that --config or EDGE_CONFIG names."""
     given = attrs.asdict(flags) if flags else {}
-    by_flag, by_variable = given.pop("config", None), os.environ.get(CONFIG_VARIABLE)
+    by_flag = given.pop("config", None)
+    return load_given(given, by_flag)
+
+
+def load_given(given: Mapping[str, object], by_flag: Path | None) -> Settings:
+    """As `load`, from flags by the names of their settings, and --config."""
+    by_variable = os.environ.get(CONFIG_VARIABLE)
     toml = None
     if path := by_flag or (Path(by_variable) if by_variable else None):
         try:
@@ -182,6 +188,29 @@ async def revoke_key(
     from interview_edge.cli.keys import revoke
 
     return await revoke(load(flags), key, print, _complain)
+
+
+inference = App(name="inference", help="Serve the speaker inference API, with the model of this machine.")
+app.command(inference)
+
+
+@inference.command(name="serve")
+async def serve_inference(
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on; without a key, loopback.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 is any free one.")] = 8090,
+    model_dir: Annotated[Path | None, Parameter(help="Folder that `models fetch` filled.")] = None,
+    data_dir: Annotated[Path | None, Parameter(help="Folder whose `models` it is otherwise.")] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file with settings; also EDGE_CONFIG.")] = None,
+) -> int:
+    """Tell voices apart over HTTP until SIGTERM or Ctrl-C. A node finds it by INFERENCE_BASE_URL.
+
+    Where INFERENCE_API_KEY is set, it is asked for. Prints the URL it listens on.
+    """
+    settings = load_given({"model_dir": model_dir, "data_dir": data_dir}, config)
+    from interview_edge.cli.inference import serve_inference as serve_until_stopped
+
+    return await serve_until_stopped(settings, host, port, _complain)
 
 
 @app.command

@@ -26,6 +26,11 @@ MAX_SHOWN_BYTES = 2_000  # of a failed answer's body, in our error
 class SpeakerInference(Protocol):
     """Somebody's speaker model."""
 
+    @property
+    def provider(self) -> str:
+        """Its name, as /health shows it."""
+        ...
+
     async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask `/speaker/resolve` and return the JSON object it answers, verbatim.
 
@@ -37,6 +42,8 @@ class SpeakerInference(Protocol):
 
 class HttpSpeakerInference:
     """The inference API over HTTP. `timeout` (seconds) bounds the whole exchange, reading the body too."""
+
+    provider = "http"
 
     def __init__(
         self, client: httpx.AsyncClient, url: str, *, timeout: float, tracing: Tracing | None = None

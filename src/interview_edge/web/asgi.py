@@ -37,6 +37,7 @@ from interview_edge.web.dialect_socket import DialectSocket
 from interview_edge.web.documents import Documents
 from interview_edge.web.door import PRINCIPAL, Door
 from interview_edge.web.http_app import ROUTE, AsgiApp, build_http_app
+from interview_edge.web.lifespan import serve_lifespan
 from interview_edge.web.metrics import open_metrics
 from interview_edge.web.node_resource import NodeResource
 from interview_edge.web.openapi import make_openapi
@@ -88,7 +89,7 @@ class EdgeAsgi:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One ASGI scope. Raises ValueError for a type that it doesn't serve, as ASGI asks."""
         if scope["type"] == "lifespan":
-            await _serve_lifespan(receive, send)
+            await serve_lifespan(receive, send)
         elif scope["type"] in ("http", "websocket"):
             prepared, answer = self._prepare(scope, send)
             serve = self._serve_http if scope["type"] == "http" else self._serve_websocket
@@ -266,15 +267,6 @@ def _path(scope: Any) -> str:
 
 
 _UPGRADE = {"upgrade": "websocket", "connection": "Upgrade"}
-
-
-async def _serve_lifespan(receive: Any, send: Any) -> None:
-    """The node's life is its owner's (app.py): a server that asks is told yes."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 def _turn_out_whom_the_door_would(context: WebContext) -> None:

@@ -80,6 +80,7 @@ class Figures:
     retention: SweepFigures
     catalog_ok: bool
     transcription: DeskFigures | None = None
+    speakers: str | None = None  # who tells them apart
 
 
 async def measure(context: WebContext) -> Figures:
@@ -112,6 +113,7 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         retention=parts.daily_sweep.figures(),
         catalog_ok=catalog_ok,
         transcription=None if parts.desk is None else parts.desk.figures(),
+        speakers=None if parts.inference is None else parts.inference.provider,
     )
 
 
@@ -233,6 +235,7 @@ def show(figures: Figures, settings: Settings, version: str, services: Mapping[s
             "last_sweep_at": _time(figures.retention.last_at),
             "last_error": figures.retention.last_error,
         },
+        "speakers": {"provider": figures.speakers},
         "checks": {name: check.to_wire() for name, check in checks.items()},
     }
 

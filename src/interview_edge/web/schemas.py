@@ -179,6 +179,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "sessions": ANYTHING,
             "memory": ANYTHING,
             "uploads": ANYTHING,
+            "speakers": ANYTHING,
             "checks": by_name(ref("Check")),
             "services": by_name({"enum": ["ok", "degraded", "error", "unset", "off"]}),
         },

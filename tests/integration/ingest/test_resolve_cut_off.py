@@ -16,6 +16,8 @@ from nodes import Gate, OpenNode
 class OneMoreCluster:
     """An inference API that hears a new voice each time."""
 
+    provider = "fake"
+
     async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         clusters = request["state"]["clusters"]
         new = {
