@@ -30,7 +30,7 @@ async def open_inference_server(
 ) -> AsyncIterator[Sequence[str]]:
     """Serve on `host` and `port` (0: any free one) for the block; gives the URLs. The model is loaded first.
 
-    Raises SettingsError for a host that others reach while there is no `inference_api_key`; ModelError, OSError.
+    Raises SettingsError for a host that others reach where no key is set, ModelError, OSError.
     """
     refuse_open_host(settings, host)
     work = open_speaker_work(settings)
