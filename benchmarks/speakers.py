@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.interviews import Interview, Turn, all_interviews, jfk
+from benchmarks.interviews import Interview, Turn, all_interviews, jfk, stitched_interview
 from benchmarks.report import Row, Section, tell
 from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.core.wav import encode_wav
@@ -122,8 +122,9 @@ def payload(samples: Samples) -> AudioPayload:
 # -- the benchmark
 
 
-def run(model_dir: Path, out: Path, download: Download | None) -> list[Section]:
-    interviews = all_interviews(out, download)
+def run(model_dir: Path, out: Path, download: Download | None, *, stitched: bool) -> list[Section]:
+    """`stitched`: of the interviews only the one for which nothing is fetched."""
+    interviews = [stitched_interview()] if stitched else all_interviews(out, download)
     began = time.perf_counter()
     for graph in folder_of(CAMPPLUS, model_dir).glob("*.graph"):
         graph.unlink()

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from interview_edge.speech.models import CAMPPLUS
+from local_models import model_folder
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -55,6 +58,19 @@ def test_cost_counts_what_each_layout_asks_of_the_store(tmp_path: Path) -> None:
     assert [row["puts"] for row in rows.values()] == [121, 3, 3]
     assert [row["reads"] for row in rows.values()] == [120, 2, 2]
     assert rows["chunks"]["of PCM"] > 1 > rows["segments, FLAC"]["of PCM"] > 0.3
+
+
+def test_speakers_are_told_apart(tmp_path: Path) -> None:
+    """On two readers by turns: by name after one turn each was enrolled, by cluster without."""
+    folder = model_folder(CAMPPLUS, "kaldi_native_fbank", "onnx", "onnxruntime")
+    if not Path("/usr/share/pocketsphinx/test/data/librivox").is_dir():
+        pytest.skip("needs the readings of Debian's pocketsphinx-testdata")
+    record = run_benchmark(tmp_path, "speakers", "--stitched", "--models", str(folder))
+    told, costs, _ = record["sections"]
+    by_name, by_cluster = (told["rows"][-1][name].split() for name in ("by name", "by cluster"))
+    assert int(by_name[0]) / int(by_name[2]) >= 0.95
+    assert int(by_cluster[0]) / int(by_cluster[2]) >= 0.85
+    assert all(row["CPU, ms"] > 1 for row in costs["rows"])
 
 
 @pytest.mark.long

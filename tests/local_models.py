@@ -1,0 +1,32 @@
+"""For tests: models of real weights, where this machine has them.
+
+They lie where EDGE_MODEL_DIR says, else in the user's cache. A machine that lacks them skips and says so;
+where nothing may skip (REQUIRE_ALL=1), they are fetched, once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+from interview_edge.speech.model_files import fetch, is_there
+from interview_edge.speech.models import Model
+
+CACHE = Path.home() / ".cache" / "interview-edge" / "models"
+
+
+def model_folder(model: Model, *libraries: str) -> Path:
+    """The model folder that holds `model`; skips without it, or without the libraries that it needs."""
+    missing = [name for name in libraries if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"the extra `local` isn't installed: no {', '.join(missing)}")
+    folder = Path(os.environ.get("EDGE_MODEL_DIR", CACHE))
+    if not is_there(model, folder):
+        if os.environ.get("REQUIRE_ALL") != "1":
+            pytest.skip(f"{folder} lacks {model.name}: interview-edge models fetch")
+        folder.mkdir(parents=True, exist_ok=True)
+        fetch(model, folder)
+    return folder
