@@ -175,7 +175,11 @@ FINALIZE_TIMEOUT = _kind(
     Fault.SERVER,
 )
 INFERENCE_UNSET = _kind(
-    "inference_unset", "no inference API is configured: set INFERENCE_BASE_URL", 503, None, Fault.SERVER
+    "inference_unset",
+    "nothing tells speakers apart here: interview-edge models fetch, or set INFERENCE_BASE_URL",
+    503,
+    None,
+    Fault.SERVER,
 )
 INFERENCE_FAILED = _kind("inference_failed", "inference request failed", 502, None, Fault.UPSTREAM)
 INFERENCE_TIMEOUT = _kind("inference_timeout", "inference request failed: timeout", 504, None, Fault.UPSTREAM)
