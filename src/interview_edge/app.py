@@ -47,8 +47,8 @@ from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.transcription_desk import DeskPolicy, TranscriptionDesk
 from interview_edge.settings import Settings, SettingsError
-from interview_edge.speech.inference import SpeakerInference, open_http_inference
-from interview_edge.speech.speaker_opening import local_speakers
+from interview_edge.speech.inference import SpeakerInference
+from interview_edge.speech.speaker_providers import WatchedSpeakers, open_speakers
 from interview_edge.speech.transcriber import Transcriber
 from interview_edge.speech.transcribers import chosen, open_transcriber
 from interview_edge.tracing import Tracing, open_tracing
@@ -123,12 +123,8 @@ async def open_edge(
         catalog = await stack.enter_async_context(open_catalog(settings.catalog_url))
         if backend is None:
             backend = await stack.enter_async_context(open_backend(settings.storage_url))
-        if inference is None and settings.inference_base_url is not None:
-            inference = await stack.enter_async_context(
-                _open_inference(settings, settings.inference_base_url, tracing)
-            )
-        elif inference is None:
-            inference = local_speakers(settings)
+        if inference is None:
+            inference = await stack.enter_async_context(open_speakers(settings, tracing))
         if transcriber is None:
             transcriber = await stack.enter_async_context(open_transcriber(settings, tracing))
         registry = _assemble(settings, journal, catalog, backend, inference, transcriber)
@@ -187,7 +183,7 @@ def _assemble(
         reader=reader,
         remover=remover,
         daily_sweep=_daily_sweep(settings, remover),
-        inference=inference,
+        inference=None if inference is None else WatchedSpeakers(inference),
         desk=desk,
         wall_ms=wall_ms,
     )
@@ -231,18 +227,6 @@ def open_node_journal(settings: Settings) -> AbstractAsyncContextManager[Journal
         queue_bytes=settings.journal_queue_bytes,
         retry_interval=settings.journal_retry_interval,
         salvage=settings.accept_damaged_journal,
-    )
-
-
-def _open_inference(
-    settings: Settings, base_url: str, tracing: Tracing
-) -> AbstractAsyncContextManager[SpeakerInference]:
-    return open_http_inference(
-        base_url,
-        settings.inference_resolve_path,
-        api_key=settings.inference_api_key,
-        timeout=settings.inference_timeout_ms / 1000,
-        tracing=tracing,
     )
 
 

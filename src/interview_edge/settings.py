@@ -187,8 +187,8 @@ class Settings:
     inference_timeout_ms: int = attrs.field(
         default=15_000, validator=_between(1, 600_000), metadata=_env("INFERENCE_TIMEOUT_MS")
     )
-    # Where there is no inference_base_url: the speaker model of this node (docs/how-to/speakers.md).
-    local_speakers: bool = True
+    speakers: str = "auto"  # auto, off, http, local, or the name of a plugin's entry point
+    # Of the model of this machine (docs/how-to/speakers.md).
     speaker_low: float = attrs.field(default=0.45, validator=_between(0, 1))
     speaker_high: float = attrs.field(default=0.70, validator=_between(0, 1))
     speaker_margin: float = attrs.field(default=0.10, validator=_between(0, 1))
@@ -317,6 +317,10 @@ class Settings:
             )
         if self.jwt_secret is not None and self.jwt_jwks_url is not None:
             raise SettingsError("jwt_secret (EDGE_JWT_SECRET) and jwt_jwks_url (EDGE_JWT_JWKS_URL): set one")
+        if self.speakers == "http" and self.inference_base_url is None:
+            raise SettingsError(
+                "speakers (EDGE_SPEAKERS) 'http' needs inference_base_url (INFERENCE_BASE_URL)"
+            )
         if self.speaker_low > self.speaker_high:
             raise SettingsError(
                 f"speaker_low (EDGE_SPEAKER_LOW) must be at most speaker_high ({self.speaker_high:g}), "

@@ -18,7 +18,7 @@ from interview_edge.journal import Journal
 from interview_edge.sessions.hearing_turns import HearingTurns
 from interview_edge.sessions.transcription_desk import TranscriptionDesk
 from interview_edge.settings import Settings
-from interview_edge.speech.inference import SpeakerInference
+from interview_edge.speech.speaker_providers import WatchedSpeakers
 
 
 @attrs.frozen
@@ -36,7 +36,7 @@ class NodeParts:
     reader: AudioReader
     remover: FileRemover
     daily_sweep: DailySweep
-    inference: SpeakerInference | None
+    inference: WatchedSpeakers | None
     desk: TranscriptionDesk | None
     wall_ms: Callable[[], int]
     hearing: HearingTurns = attrs.field(factory=HearingTurns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,38 +35,42 @@ class SpeakerWork:
     def __init__(self, load: Callable[[], SpeakerEmbedder], options: SpeakerWorkOptions) -> None:
         self._load = load
         self._options = options
-        self._loading = trio.Lock()
+        self._loading = threading.Lock()  # held in worker threads only
         self._limiter = trio.CapacityLimiter(options.workers)
         self._under_way = 0
         self._operations: SpeakerOperations | None = None
 
     async def load(self) -> SpeakerOperations:
         """The model, loaded now if it wasn't. Raises ModelError; the next call tries again."""
-        async with self._loading:
-            if self._operations is None:
-                embedder = await trio.to_thread.run_sync(self._load)
-                self._operations = SpeakerOperations(embedder, self._options.thresholds)
-        return self._operations
+        return await self._in_thread(lambda operations: operations)
 
     async def run(self, work: Callable[[SpeakerOperations], Answer]) -> Answer:
         """What `work` answers, which blocks, in a thread.
 
         Raises EdgeError: speakers_busy, speaker_model_failed, and what `work` does. Cancelled, the caller
-        goes on at once; the thread ends what it is at (half a second at most) and keeps its place until
-        then, so that dropped work never piles up.
+        goes on at once; the thread ends what it is at (half a second, three where it loads the model) and
+        keeps its place until then, so that dropped work never piles up.
         """
         if self._under_way >= self._options.workers + self._options.waiting:
             raise EdgeError(SPEAKERS_BUSY, retry_after=1.0)
         self._under_way += 1
         try:
-            operations = await self.load()
-            return await trio.to_thread.run_sync(
-                work, operations, limiter=self._limiter, abandon_on_cancel=True
-            )
+            return await self._in_thread(work)
         except ModelError as error:
             raise EdgeError(SPEAKER_MODEL_FAILED, f"{SPEAKER_MODEL_FAILED.detail}: {error}") from error
         finally:
             self._under_way -= 1
+
+    async def _in_thread(self, work: Callable[[SpeakerOperations], Answer]) -> Answer:
+        return await trio.to_thread.run_sync(
+            lambda: work(self._loaded()), limiter=self._limiter, abandon_on_cancel=True
+        )
+
+    def _loaded(self) -> SpeakerOperations:
+        with self._loading:
+            if self._operations is None:
+                self._operations = SpeakerOperations(self._load(), self._options.thresholds)
+            return self._operations
 
 
 def campplus_work(model_dir: Path, options: SpeakerWorkOptions | None = None) -> SpeakerWork:

@@ -81,6 +81,7 @@ class Figures:
     catalog_ok: bool
     transcription: DeskFigures | None = None
     speakers: str | None = None  # who tells them apart
+    speakers_trouble: str | None = None
 
 
 async def measure(context: WebContext) -> Figures:
@@ -114,6 +115,7 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         catalog_ok=catalog_ok,
         transcription=None if parts.desk is None else parts.desk.figures(),
         speakers=None if parts.inference is None else parts.inference.provider,
+        speakers_trouble=None if parts.inference is None else parts.inference.trouble,
     )
 
 
@@ -144,6 +146,10 @@ def judge(figures: Figures, settings: Settings) -> dict[str, Check]:
         "retention": Check(
             Level.OK if figures.retention.last_error is None else Level.WARN,
             detail=f"the last sweep: {figures.retention.last_error}",
+        ),
+        "speakers": Check(
+            Level.OK if figures.speakers_trouble is None else Level.WARN,
+            detail=f"the last resolve failed: {figures.speakers_trouble}",
         ),
     }
 

@@ -14,13 +14,14 @@ import trio
 
 from interview_edge.access.exposure import is_loopback_name
 from interview_edge.settings import Settings, SettingsError
-from interview_edge.speech.speaker_opening import open_speaker_work
+from interview_edge.speech.speaker_providers import open_speaker_work
 from interview_edge.web.client_address import counted_peer
 from interview_edge.web.hypercorn import ServerLimits, serve
 from interview_edge.web.inference_app import InferenceAsgi, InferenceRules
 
 APP = "interview-edge inference"
 DEFAULT_PORT = 8090
+WAITING = 16  # requests, beside those that are worked on
 GRACEFUL_TIMEOUT = 5.0  # seconds: what is being answered is answered, in half a second
 
 
@@ -33,7 +34,7 @@ async def open_inference_server(
     Raises SettingsError for a host that others reach where no key is set, ModelError, OSError.
     """
     refuse_open_host(settings, host)
-    work = open_speaker_work(settings)
+    work = open_speaker_work(settings, waiting=WAITING)
     operations = await work.load()
     about = {
         "app": APP,

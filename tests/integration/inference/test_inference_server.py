@@ -24,7 +24,7 @@ from voices import SpectrumEmbedder, audio, jfk
 def _spectrum(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "interview_edge.web.inference_server.open_speaker_work",
-        lambda _: SpeakerWork(SpectrumEmbedder, SpeakerWorkOptions()),
+        lambda _, waiting: SpeakerWork(SpectrumEmbedder, SpeakerWorkOptions(waiting=waiting)),
     )
 
 

@@ -11,7 +11,8 @@ import pytest
 from asgi_calls import Answer, call
 from interview_edge.app import Edge
 from interview_edge.errors import INFERENCE_TIMEOUT
-from interview_edge.speech import speaker_opening
+from interview_edge.settings import Settings, SettingsError
+from interview_edge.speech import speaker_providers
 from interview_edge.speech.local_speakers import LocalSpeakers
 from interview_edge.speech.model_files import folder_of
 from interview_edge.speech.models import CAMPPLUS
@@ -60,6 +61,8 @@ async def test_what_the_api_would_refuse_is_the_same_502_and_changes_nothing(tmp
         assert (answer.status, answer.json()["code"]) == (502, "inference_status")
         assert answer.json()["backend_status"] == 422
         assert json.loads(answer.json()["backend_body"])["code"] == "no_speech"
+        health = (await call(edge.asgi_app, "GET", "/health")).json()
+        assert health["checks"]["speakers"] == {"status": "ok"}  # which is nothing wrong with the model
         assert (await call(edge.asgi_app, "GET", "/v1/sessions/s/state")).json()["event_count"] == 0
 
 
@@ -67,6 +70,11 @@ async def test_a_resolve_has_its_deadline(tmp_path: Path) -> None:
     async with nodes_in(tmp_path)(inference=spectrum(timeout=0.0)) as edge:
         answer = await resolve(edge, audio=audio(jfk(4.0)))
         assert (answer.status, answer.json()["code"]) == (504, INFERENCE_TIMEOUT.code)
+        check = (await call(edge.asgi_app, "GET", "/health")).json()["checks"]["speakers"]
+        assert check == {
+            "status": "warn",
+            "detail": "the last resolve failed: inference request failed: timeout",
+        }
 
 
 # -- which provider
@@ -84,7 +92,7 @@ def put_files(root: Path) -> None:
 @pytest.fixture
 def libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the extra `local` were installed."""
-    monkeypatch.setattr(speaker_opening, "_LIBRARIES", ("json",))
+    monkeypatch.setattr(speaker_providers, "_LIBRARIES", ("json",))
 
 
 async def provider_of(edge: Edge) -> str | None:
@@ -96,7 +104,9 @@ async def provider_of(edge: Edge) -> str | None:
     ("changes", "provider"),
     [
         ({}, "local campplus"),
-        ({"local_speakers": False}, None),
+        ({"speakers": "off"}, None),
+        ({"speakers": "local", "model_dir": "elsewhere"}, "local campplus"),
+        ({"speakers": "off", "inference_base_url": "http://127.0.0.1:1"}, None),
         ({"inference_base_url": "http://127.0.0.1:1"}, "http"),
         ({"model_dir": "elsewhere"}, None),
     ],
@@ -112,7 +122,7 @@ async def test_the_settings_pick_the_provider(
 
 async def test_without_the_extra_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_files(tmp_path / "data" / "models")
-    monkeypatch.setattr(speaker_opening, "_LIBRARIES", ("no_such_library",))
+    monkeypatch.setattr(speaker_providers, "_LIBRARIES", ("no_such_library",))
     async with nodes_in(tmp_path)() as edge:
         assert await provider_of(edge) is None
         answer = await resolve(edge, audio=audio(jfk(2.0)))
@@ -125,6 +135,26 @@ async def test_a_damaged_file_says_how_to_fetch_it_again_and_audio_goes_on(tmp_p
     async with nodes_in(tmp_path)() as edge:
         answer = await resolve(edge, audio=audio(jfk(2.0)))
         assert (answer.status, answer.json()["backend_status"]) == (502, 500)
-        assert "is damaged: run `interview-edge models fetch campplus`" in answer.json()["backend_body"]
+        told = "is damaged: run `interview-edge models fetch campplus`"
+        assert told in answer.json()["backend_body"]
+        check = (await call(edge.asgi_app, "GET", "/health")).json()["checks"]["speakers"]
+        assert check["status"] == "warn"
+        assert told in check["detail"]
         async with edge.session("s") as session:
             await session.feed(second(1), seq=1)
+
+
+async def test_a_provider_that_is_none_names_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"must be one of auto, off, http, local.*, got 'locall'"):
+        async with nodes_in(tmp_path)(speakers="locall"):
+            pass
+
+
+def test_http_needs_its_url() -> None:
+    with pytest.raises(SettingsError, match="needs inference_base_url"):
+        Settings(speakers="http")
+
+
+def test_low_is_not_over_high() -> None:
+    with pytest.raises(SettingsError, match=r"speaker_low \(EDGE_SPEAKER_LOW\) must be at most"):
+        Settings(speaker_low=0.8)

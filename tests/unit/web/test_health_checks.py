@@ -41,6 +41,7 @@ SOUND = Figures(
     retention=SweepFigures(max_age_days=None, counts=RemovalCounts(), last_at=None, last_error=None),
     catalog_ok=True,
     speakers=None,
+    speakers_trouble=None,
 )
 CHUNKS = Settings(max_sessions=100, journal_max_bytes=10**6)
 SEGMENTS = attrs.evolve(CHUNKS, layout=Layout.SEGMENTS)
