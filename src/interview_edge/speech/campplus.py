@@ -1,13 +1,16 @@
 """CAM++ speaker embeddings on this machine, by onnxruntime: 192 numbers a voice, no account, no network.
 
 The extra `local` brings the libraries, `interview-edge models fetch` the weights. The graph is built from
-them once (0.6 s) and kept beside them. 10-20 ms a second of speech on one core, without the GIL.
+them once (1 to 3 s) and kept beside them. 10-20 ms a second of speech on one core, without the GIL.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from interview_edge.core.pcm import SAMPLE_RATE
-from interview_edge.speech.campplus_graph import GRAPH_VERSION, INPUT, MEL_BINS, build_graph
-from interview_edge.speech.checkpoint import CheckpointError, read_checkpoint
+from interview_edge.speech import campplus_graph
+from interview_edge.speech.campplus_graph import GRAPH_VERSION, INPUT, MEL_BINS
 from interview_edge.speech.clips import Samples
 from interview_edge.speech.model_files import FileState, ModelError, folder_of, verify
 from interview_edge.speech.models import CAMPPLUS
@@ -28,6 +31,8 @@ DIMENSIONS = 192
 MIN_SAMPLES = SAMPLE_RATE // 4  # under it there are too few frames for statistics
 _PIECE = SAMPLE_RATE // 2  # given to the filter bank at once: it holds the GIL, 1.5 ms each
 _DIGEST_BYTES = 32
+BUILD_TIMEOUT = 60.0  # seconds, on a machine that is busy with other things
+_NOT_INSTALLED = "the extra `local` isn't installed: pip install 'interview-edge[local]'"
 
 Embedding = npt.NDArray[np.float32]
 
@@ -60,7 +65,7 @@ class CamPlus:
 
 
 def load_campplus(root: Path, *, threads: int = 1) -> CamPlus:
-    """The model from the model folder; 0.2 s, or a second where the graph must be built. Blocks.
+    """The model from the model folder; 0.2 s, or some more where the graph must be built. Blocks.
 
     Raises ModelError: a file missing or damaged, the extra `local` not installed.
     """
@@ -72,10 +77,9 @@ def load_campplus(root: Path, *, threads: int = 1) -> CamPlus:
     folder = folder_of(CAMPPLUS, root)
     try:
         import onnxruntime
-
-        graph = _graph(folder)
     except ImportError as error:
-        raise ModelError("the extra `local` isn't installed: pip install 'interview-edge[local]'") from error
+        raise ModelError(_NOT_INSTALLED) from error
+    graph = _graph(folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -99,13 +103,24 @@ def _graph(folder: Path) -> bytes:
     kept = _read_cache(cache)
     if kept is not None:
         return kept
-    weights = folder / CAMPPLUS.files[0].name
-    try:
-        graph = build_graph(read_checkpoint(weights))
-    except (CheckpointError, KeyError) as error:
-        raise ModelError(f"{weights} isn't what it should be: {error}") from error
+    graph = _build_apart(folder / CAMPPLUS.files[0].name)
     _write_cache(cache, graph)
     return graph
+
+
+def _build_apart(weights: Path) -> bytes:
+    """In a process of its own, so that this one never imports `onnx` (see campplus_graph.py)."""
+    if importlib.util.find_spec("onnx") is None:
+        raise ModelError(_NOT_INSTALLED)
+    command = [sys.executable, "-m", campplus_graph.__name__, str(weights)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=BUILD_TIMEOUT, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"the graph of {MODEL_ID} wasn't built within {BUILD_TIMEOUT:g} s") from None
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ModelError(f"the graph of {MODEL_ID} can't be built: {said[-1] if said else done.returncode}")
+    return done.stdout
 
 
 def _read_cache(cache: Path) -> bytes | None:

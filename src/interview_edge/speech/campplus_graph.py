@@ -4,15 +4,22 @@ The network is that of Wang et al., "CAM++: A Fast and Efficient Network for Spe
 Context-Aware Masking" (Interspeech 2023): a 2-D convolutional front end over the filter bank, a densely
 connected time-delay network whose layers are masked by their context, statistics over time, one dense layer.
 Weights are named as in the 3D-Speaker project's checkpoints; their shapes say how many there are of each.
+
+Run as a program it writes the graph of a checkpoint to standard output: importing `onnx` can hold the
+interpreter lock for more than a second, which no server's loop should feel.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from interview_edge.speech.checkpoint import read_checkpoint
 
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
@@ -203,3 +210,7 @@ def _embedding(graph: _Graph, statistics: str) -> str:
     matrix = graph.constant(weight.reshape(weight.shape[0], -1).T, "<f4")
     x = graph.op("MatMul", statistics, matrix)
     return graph.norm(x, "xvector.dense.nonlinear.batchnorm", output=OUTPUT)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(build_graph(read_checkpoint(Path(sys.argv[1]))))

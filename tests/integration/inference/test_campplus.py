@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,11 @@ def test_a_voice_is_near_itself_and_far_from_another(model: CamPlus) -> None:
     assert one @ same > 0.55
     assert one @ other < 0.45
     assert model.embed(jfk(4.0)) == pytest.approx(one, abs=1e-6)  # nothing random in it
+
+
+def test_the_graph_is_built_apart(model: CamPlus) -> None:
+    assert "onnxruntime" in sys.modules
+    assert "onnx" not in sys.modules  # it would stop a server's loop for a second
 
 
 def test_the_operations_on_real_embeddings(model: CamPlus) -> None:

@@ -144,6 +144,24 @@ async def test_a_damaged_file_says_how_to_fetch_it_again_and_audio_goes_on(tmp_p
             await session.feed(second(1), seq=1)
 
 
+async def test_a_plugin_of_the_entry_point_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, info = tmp_path / "site" / "my_speakers.py", tmp_path / "site" / "my_speakers-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-speakers\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[interview_edge.speakers]\nmine = my_speakers:open_mine\n")
+    package.write_text(
+        "from contextlib import asynccontextmanager\n"
+        "class Mine:\n"
+        "    provider = 'mine'\n"
+        "@asynccontextmanager\n"
+        "async def open_mine(settings):\n"
+        "    yield Mine()\n"
+    )
+    monkeypatch.syspath_prepend(package.parent)
+    async with nodes_in(tmp_path)(speakers="mine") as edge:
+        assert await provider_of(edge) == "mine"
+
+
 async def test_a_provider_that_is_none_names_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"must be one of auto, off, http, local.*, got 'locall'"):
         async with nodes_in(tmp_path)(speakers="locall"):
