@@ -1,6 +1,6 @@
 """For tests: models of real weights, where this machine has them.
 
-They lie where EDGE_MODEL_DIR says, else in the user's cache. A machine that lacks them skips and says so;
+They lie where TEST_MODEL_DIR says, else in the user's cache. A machine that lacks them skips and says so;
 where nothing may skip (REQUIRE_ALL=1), they are fetched, once.
 """
 
@@ -23,7 +23,7 @@ def model_folder(model: Model, *libraries: str) -> Path:
     missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"the extra `local` isn't installed: no {', '.join(missing)}")
-    folder = Path(os.environ.get("EDGE_MODEL_DIR", CACHE))
+    folder = Path(os.environ.get("TEST_MODEL_DIR", CACHE))
     if not is_there(model, folder):
         if os.environ.get("REQUIRE_ALL") != "1":
             pytest.skip(f"{folder} lacks {model.name}: interview-edge models fetch")
