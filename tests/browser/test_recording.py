@@ -15,7 +15,7 @@ from browser.alignment import Samples, align, write_speech
 from browser.conftest import SPEECH, Visits
 from browser.node_process import NodeProcess
 from browser.visits import Visit, microphone_playing
-from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 
 # Chromium's own word on each attempt to reach a server that isn't there; a page can't keep it from saying so.
 NO_SERVER = "ERR_CONNECTION_REFUSED"
@@ -71,7 +71,7 @@ def record_over_a_kill(node: NodeProcess, browser: Any, played: Samples, seconds
     found = align(played, np.frombuffer(captured, "<i2").astype(np.float64))
     assert set(found.drift) == {0}, "a stretch is missing or repeated"
     assert min(found.likeness) >= 0.99
-    assert 0 <= found.offset < 16_000
+    assert abs(found.offset) < SAMPLE_RATE / 10, "a microphone is open a moment before the page has it"
 
 
 @pytest.mark.parametrize("seconds", [12, pytest.param(60, marks=pytest.mark.long)])
@@ -81,6 +81,25 @@ def test_a_recording_outlives_a_killed_server(
     played = write_speech(tmp_path / "played.wav", SPEECH, seconds)
     with microphone_playing(playwright, tmp_path / "played.wav") as browser:
         record_over_a_kill(own_node, browser, played, seconds)
+
+
+def test_browsers_without_a_track_processor_record_through_an_audio_graph(
+    own_node: NodeProcess, playwright: Any, tmp_path: Path
+) -> None:
+    """As Firefox and Safari do. On a busy machine the graph may slip, so this asks for less."""
+    played = write_speech(tmp_path / "played.wav", SPEECH, 5)
+    with microphone_playing(playwright, tmp_path / "played.wav") as browser:
+        context = browser.new_context()
+        context.add_init_script("delete globalThis.MediaStreamTrackProcessor")
+        visit = Visit.begin(context, own_node.url)
+        visit.open()
+        session_id = visit.record()
+        visit.wait_until_captured(6)
+        captured = finish(visit)
+        visit.check()
+    assert stored(own_node, session_id) == captured
+    found = align(played, np.frombuffer(captured, "<i2").astype(np.float64))
+    assert np.median(found.likeness) >= 0.95
 
 
 def test_seconds_wait_in_the_browser_while_the_network_is_gone(own_node: NodeProcess, visit: Visits) -> None:

@@ -1,12 +1,15 @@
 // A microphone as 16 kHz samples.
 
-import { SAMPLE_RATE } from "./pcm.js";
+import { AudioGraph } from "./audio_graph.js";
 import { Resampler } from "./resampler.js";
+import { TrackReader } from "./track_reader.js";
 
-/** @typedef {{total: number, silent: number, skipped: number}} Counters samples at the graph's rate */
+/**
+ * @typedef {{total: number, silent: number, skipped: number}} Counters samples at the source's rate: taken; of these
+ *   without input; never given to us
+ */
 
 const UNTOUCHED = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-const END_TIMEOUT_MS = 3_000; // a suspended audio thread answers nothing
 
 /**
  * The microphones that there are. Browsers give names only after the visitor has allowed one.
@@ -20,13 +23,11 @@ export async function listMicrophones() {
 
 export class Microphone {
   #stream;
-  #context;
-  #node;
-  #resampler;
   #take;
-  #ended;
-  /** @type {Counters} */
-  counters = { total: 0, silent: 0, skipped: 0 };
+  /** @type {Resampler | null} */
+  #resampler = null;
+  /** @type {AudioGraph | TrackReader | null} */
+  #source = null;
   /** @type {(() => void) | null} called where the microphone goes away, or the system interrupts it */
   ontrouble = null;
 
@@ -41,52 +42,45 @@ export class Microphone {
       throw new DOMException("microphones are for pages over HTTPS or of this machine", "SecurityError");
     }
     const audio = { ...UNTOUCHED, channelCount: { ideal: 1 }, ...(deviceId && { deviceId: { exact: deviceId } }) };
-    const context = await openGraph(SAMPLE_RATE); // before the microphone is: what is said first isn't lost
-    /** @type {MediaStream | undefined} */
-    let stream;
+    const microphone = new Microphone(await navigator.mediaDevices.getUserMedia({ audio }), take);
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ audio });
-      return new Microphone(stream, ...(await connect(stream, context)), take);
+      await microphone.#begin();
     } catch (error) {
-      stream?.getTracks().forEach((track) => track.stop());
-      if (context.state !== "closed") await context.close();
+      microphone.#letGo();
       throw error;
     }
+    return microphone;
   }
 
   /**
    * @param {MediaStream} stream
-   * @param {AudioContext} context
-   * @param {MediaStreamAudioSourceNode} source
    * @param {(samples: Float32Array) => void} take
    */
-  constructor(stream, context, source, take) {
+  constructor(stream, take) {
     this.#stream = stream;
-    this.#context = context;
     this.#take = take;
-    this.#resampler = new Resampler(context.sampleRate);
-    this.#node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 1 });
-    this.#ended = new Promise((resolve) => {
-      this.#node.port.onmessage = ({ data }) => {
-        this.counters = { total: data.total, silent: data.silent, skipped: data.skipped };
-        if (data.samples) this.#take(this.#resampler.feed(data.samples));
-        if (data.ended) resolve(undefined);
-      };
-    });
-    source.connect(this.#node).connect(context.destination); // says nothing, but has to be pulled
-    stream.getAudioTracks()[0].addEventListener("ended", () => this.ontrouble?.());
-    context.addEventListener("statechange", () => {
-      if (context.state !== "running" && context.state !== "closed") {
-        this.ontrouble?.();
-        context.resume().catch(() => {}); // refused until the interruption is over, which is another change
-      }
-    });
-    context.resume().catch(() => {});
   }
 
-  /** Hz, of the audio graph: other than 16,000 where this page resamples. */
-  get graphRate() {
-    return this.#context.sampleRate;
+  async #begin() {
+    const [track] = this.#stream.getAudioTracks();
+    track.addEventListener("ended", () => this.ontrouble?.());
+    const hear = (/** @type {Float32Array} */ samples, /** @type {number} */ rate) => {
+      this.#resampler ??= new Resampler(rate);
+      this.#take(this.#resampler.feed(samples));
+    };
+    this.#source = TrackReader.possible
+      ? await TrackReader.open(track, hear)
+      : await AudioGraph.open(this.#stream, hear, () => this.ontrouble?.());
+  }
+
+  /** @returns {Counters} */
+  get counters() {
+    return this.#source?.counters ?? { total: 0, silent: 0, skipped: 0 };
+  }
+
+  /** Hz, as the browser gives the samples: where it isn't 16,000, this page resamples. */
+  get rate() {
+    return this.#source?.rate ?? 0;
   }
 
   /** The name of the microphone that is in use. */
@@ -97,36 +91,12 @@ export class Microphone {
   /** Take the last samples, and let the microphone go. */
   async close() {
     this.ontrouble = null;
-    this.#node.port.postMessage("end");
-    await Promise.race([this.#ended, new Promise((resolve) => setTimeout(resolve, END_TIMEOUT_MS))]);
-    this.#node.port.onmessage = null;
-    this.#take(this.#resampler.finish());
-    this.#stream.getTracks().forEach((track) => track.stop());
-    await this.#context.close();
+    await this.#source?.close();
+    if (this.#resampler !== null) this.#take(this.#resampler.finish());
+    this.#letGo();
   }
-}
 
-/** @param {number} [sampleRate] Hz; without, the system's @returns {Promise<AudioContext>} */
-async function openGraph(sampleRate) {
-  const context = new AudioContext({ ...(sampleRate && { sampleRate }) });
-  await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url).href);
-  return context;
-}
-
-/**
- * The microphone in the graph at 16 kHz; in one at the system's rate where the browser doesn't convert (Firefox
- * refuses to connect a stream of another rate).
- *
- * @param {MediaStream} stream
- * @param {AudioContext} wanted
- * @returns {Promise<[AudioContext, MediaStreamAudioSourceNode]>}
- */
-async function connect(stream, wanted) {
-  try {
-    return [wanted, wanted.createMediaStreamSource(stream)];
-  } catch {
-    await wanted.close();
-    const own = await openGraph();
-    return [own, own.createMediaStreamSource(stream)];
+  #letGo() {
+    this.#stream.getTracks().forEach((track) => track.stop());
   }
 }

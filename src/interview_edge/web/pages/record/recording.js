@@ -120,7 +120,7 @@ export class Recording extends EventTarget {
   /** The microphone's counters and rate; null without one. */
   get capture() {
     const microphone = this.#microphone;
-    return microphone && { ...microphone.counters, rate: microphone.graphRate, label: microphone.label };
+    return microphone && { ...microphone.counters, rate: microphone.rate, label: microphone.label };
   }
 
   /** How a second stands. @param {number} seq @returns {Standing} */
