@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from browser.node_process import NodeProcess
-from interview_edge.cli.resample import Resampler
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
+from interview_edge.core.resample import Resampler
 from interview_edge.wire import chunk_dialect
 
 Run = Callable[..., Any]

@@ -1,5 +1,5 @@
 // Any sample rate to 16 kHz, in pieces: a polyphase windowed-sinc low-pass (after J. O. Smith). For browsers whose
-// audio graph doesn't run at 16 kHz; the same filter as the command line's (cli/resample.py): flat to 7 kHz,
+// audio graph doesn't run at 16 kHz; the same filter as the command line's (core/resample.py): flat to 7 kHz,
 // 80 dB down from 8 kHz on.
 
 import { SAMPLE_RATE } from "./pcm.js";
