@@ -1,0 +1,55 @@
+"""Whisper on this machine, with its real weights: what JFK said, in his utterances, and Mandarin's script."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.speech.local_whisper import LocalWhisperOptions, open_local_whisper
+from interview_edge.speech.models import WHISPER_BASE
+from interview_edge.speech.transcriber import Failure, TranscriptionFailed
+from local_models import model_folder
+from voices import jfk, pcm
+
+SAID = (
+    "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+)
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
+
+
+async def test_it_writes_what_was_said() -> None:
+    folder = model_folder(WHISPER_BASE, "faster_whisper")
+    async with open_local_whisper(LocalWhisperOptions(model_dir=folder)) as transcriber:
+        found = await transcriber.transcribe(pcm(jfk()), language="en")
+        assert words(found.text) == SAID.split()
+        assert found.language == "en"
+        assert found.fetch_ms > 0
+        guessed = await transcriber.transcribe(pcm(jfk(4.0)))
+        assert guessed.language == "en"
+
+
+async def test_without_its_files_it_says_what_to_do(tmp_path: Path) -> None:
+    async with open_local_whisper(LocalWhisperOptions(model_dir=tmp_path)) as transcriber:
+        with pytest.raises(TranscriptionFailed, match="interview-edge models fetch") as error:
+            await transcriber.transcribe(bytes(CHUNK_BYTES))
+    assert error.value.failure is Failure.UNAVAILABLE
+    assert not error.value.passing
+
+
+async def test_damaged_files_are_told(tmp_path: Path) -> None:
+    model_folder(WHISPER_BASE, "faster_whisper")
+    broken = tmp_path / WHISPER_BASE.name
+    broken.mkdir()
+    for file in WHISPER_BASE.files:
+        with (broken / file.name).open("wb") as stream:
+            stream.truncate(file.size)  # of the right size, and nothing but zeros
+    async with open_local_whisper(LocalWhisperOptions(model_dir=tmp_path)) as transcriber:
+        with pytest.raises(TranscriptionFailed, match="fetch them again") as error:
+            await transcriber.transcribe(bytes(CHUNK_BYTES))
+    assert error.value.failure is Failure.UNAVAILABLE
