@@ -1,7 +1,7 @@
 """Where a recording lies in what was heard, to a fraction of a sample, and how alike they are there.
 
 Sample rates are converted twice on the way, by the browser's fake microphone and by the page, so that the
-samples aren't the same ones. Measured with Chromium: gain 1.000 to 5 kHz, and where the audio graph converts
+samples aren't the same ones. Measured with Chromium: gain 1.000 to 5 kHz, and where the audio graph converts,
 a delay of no whole number of samples, the same at all frequencies.
 """
 

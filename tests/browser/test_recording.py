@@ -156,3 +156,28 @@ def test_what_a_reloaded_page_finds_can_be_sent_and_ended(own_node: NodeProcess,
     assert stored(own_node, session_id).startswith(before)
     page.open()
     assert page.page.locator("#unfinished").is_hidden()
+
+
+def test_a_session_that_the_server_won_t_have_is_kept_and_another_can_begin(
+    visit: Visits, node: NodeProcess
+) -> None:
+    with httpx.Client(base_url=node.url) as http:
+        http.post("/v1/sessions/gone/finalize").raise_for_status()
+        http.delete("/v1/sessions/gone").raise_for_status()
+    page = visit()
+    page.open()
+    page.page.fill("#session", "gone")
+    page.record()
+    page.wait_until_captured(1)
+    page.wait_for(lambda: "doesn't take this session" in page.page.inner_text("#state"))
+    page.page.click("#stop")
+    page.page.wait_for_selector("#start:not(:disabled)")
+    page.page.wait_for_selector("#unfinished-list li")
+    with page.page.expect_download() as download:
+        page.page.get_by_role("button", name="Save what is kept here").click()
+    samples, rate = soundfile.read(download.value.path(), dtype="int16")
+    assert (samples.tobytes(), rate) == (b"".join(page.captured().values()), SAMPLE_RATE)
+    page.page.get_by_role("button", name="Discard").click()
+    page.page.click("#confirm button[value=yes]")
+    page.page.wait_for_selector("#unfinished", state="hidden")
+    page.check(but="")

@@ -2,17 +2,22 @@
 
 /**
  * @param {string} sessionId
- * @returns {Promise<(() => void) | null>} gives it back; null where another tab has it
+ * @returns {Promise<(() => Promise<void>) | null>} gives it back, and says when; null where another tab has it
  */
 export async function claim(sessionId) {
-  if (navigator.locks === undefined) return () => {};
+  if (navigator.locks === undefined) return async () => {};
   return new Promise((resolve) => {
-    void navigator.locks.request(`interview-edge/${sessionId}`, { ifAvailable: true }, (lock) => {
+    const given = navigator.locks.request(`interview-edge/${sessionId}`, { ifAvailable: true }, (lock) => {
       if (lock === null) {
         resolve(null);
         return undefined;
       }
-      return new Promise((release) => resolve(() => release(undefined)));
+      return new Promise((release) =>
+        resolve(async () => {
+          release(undefined);
+          await given;
+        }),
+      );
     });
   });
 }

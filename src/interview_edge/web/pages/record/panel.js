@@ -21,7 +21,8 @@ export class RecorderPanel extends EventTarget {
   #current = null;
   /** @type {{complete: boolean, missing: any} | null} */
   #result = null;
-  #release = () => {};
+  #release = async () => {};
+  #wasBusy = false;
   /** @type {HTMLButtonElement | null} what is to be pressed next */
   #next = null;
   #start = /** @type {HTMLButtonElement} */ (byId("start"));
@@ -59,7 +60,7 @@ export class RecorderPanel extends EventTarget {
 
   /** Whether a session is under way: another can't begin. */
   get busy() {
-    return this.#current !== null && !["held", "finalized"].includes(this.#current.phase);
+    return this.#current !== null && !this.#current.over;
   }
 
   async listMicrophones() {
@@ -127,7 +128,6 @@ export class RecorderPanel extends EventTarget {
       requestAnimationFrame(() => this.#animate(0));
     } catch (error) {
       this.#current = null;
-      release();
       byId("problem").textContent = explain(error);
     }
     this.show();
@@ -179,6 +179,8 @@ export class RecorderPanel extends EventTarget {
   show() {
     const recording = this.#current;
     const phase = recording?.phase;
+    if (this.#wasBusy && !this.busy) this.#letGo();
+    this.#wasBusy = this.busy;
     this.#start.disabled = this.busy || this.#account.mustSignIn || !this.#account.known;
     this.#stop.disabled = phase !== "recording";
     const finalize = /** @type {HTMLButtonElement} */ (byId("finalize"));
@@ -191,6 +193,13 @@ export class RecorderPanel extends EventTarget {
     byId("finish").hidden = !["held", "finalizing", "finalized"].includes(phase ?? "");
     this.#leadOn(phase === "recording" ? this.#stop : phase === "held" ? finalize : null);
     if (phase === "held" || phase === "finalizing" || phase === "finalized") this.#showEnd(/** @type {Recording} */ (recording));
+  }
+
+  /** The session is over for this page: another can begin, and what is left of it can be seen to. */
+  #letGo() {
+    this.#session.value = newSessionId();
+    void this.#release().then(() => this.dispatchEvent(new Event("change")));
+    this.#release = async () => {};
   }
 
   /**
@@ -227,8 +236,6 @@ export class RecorderPanel extends EventTarget {
 
   /** @param {Recording} recording */
   #showEnd(recording) {
-    this.#release();
-    this.#release = () => {};
     const audio = urlOf(`${sessionPath(recording.id)}/audio`);
     const player = /** @type {HTMLAudioElement} */ (byId("playback"));
     const mayHear = this.#account.may("sessions");
@@ -242,9 +249,6 @@ export class RecorderPanel extends EventTarget {
     if (!this.#result) write(byId("finish-text"), say("finish.held", { n: number(recording.capturedSeconds, 1) }));
     else if (this.#result.complete) write(byId("finish-text"), say("finish.complete"));
     else write(byId("finish-text"), say("finish.incomplete", { missing: showRanges(this.#result.missing) }));
-    if (!this.busy && this.#session.value === recording.id && document.activeElement !== this.#session) {
-      this.#session.value = newSessionId();
-    }
   }
 }
 

@@ -87,6 +87,12 @@ export class Recording extends EventTarget {
     return this.phase === "recording";
   }
 
+  /** Nothing goes on any more: the server has it all, or won't have it. */
+  get over() {
+    if (this.phase === "sending") return !this.#capturing && this.link.connection.condition === "over";
+    return this.phase === "held" || this.phase === "finalizing" || this.phase === "finalized";
+  }
+
   /** Seconds captured in this page, the one under way included. */
   get capturedSeconds() {
     return this.#cutter.nextSeq - this.#session.nextSeq + this.#cutter.pending / SAMPLE_RATE;

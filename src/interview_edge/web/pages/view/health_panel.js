@@ -3,7 +3,7 @@
 import { Refusal, askJson } from "../server/http.js";
 import { byId, make, writeState } from "./elements.js";
 import { explain } from "./failures.js";
-import { moment, number, say, size, speech } from "./texts.js";
+import { number, say, size, speech } from "./texts.js";
 
 const EVERY_MS = 5_000;
 const TONES = { ok: "good", degraded: "busy", error: "bad" };
@@ -94,7 +94,8 @@ export class HealthPanel {
       ["stats.files", number(stats.totalFiles)],
       ["stats.size", size(stats.totalSizeBytes)],
       ["stats.sessions", number(stats.audioSessions)],
-      ["stats.updated", stats.lastUpdated ? moment(stats.lastUpdated) : "–"],
+      ["stats.waiting", say("seconds", { n: number(stats.live.backlogChunks) })],
+      ["stats.window", size(stats.live.windowBytes)],
     ];
     list.replaceChildren(
       ...figures.map(([key, text]) =>
