@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -25,13 +25,6 @@ class FairQueue(Generic[K, T]):
     def __len__(self) -> int:
         """Items that wait or are out."""
         return self._count
-
-    def __iter__(self) -> Iterator[tuple[K, T]]:
-        """Everything that waits or is out, with its owner, in no order."""
-        for owner, items in self._waiting.items():
-            for item in items:
-                yield owner, item
-        yield from self._out.items()
 
     def of(self, owner: K) -> int:
         """The same of one owner."""

@@ -102,6 +102,7 @@ class TranscriptionDesk:
         self._wall_ms = wall_ms
         self._random = random
         self._queue: FairQueue[str, Utterance] = FairQueue()
+        self._known: set[tuple[str, Utterance]] = set()  # what is in the queue, or out of it
         self._heard_at: dict[str, deque[float]] = {}  # of what waits, by session, in its order
         self._changed = trio.Event()
         self._left_in_catalog = False
@@ -118,6 +119,9 @@ class TranscriptionDesk:
             if len(self._queue) >= MAX_WAITING:
                 self._left_in_catalog = True
                 return
+            if (session_id, utterance) in self._known:
+                continue
+            self._known.add((session_id, utterance))
             self._queue.put(session_id, utterance)
             self._heard_at.setdefault(session_id, deque()).append(trio.current_time())
         self._change()
@@ -190,7 +194,6 @@ class TranscriptionDesk:
 
     async def _load_pages(self) -> None:
         after: tuple[str, Utterance] | None = None
-        known = {(owner, item) for owner, item in self._queue}
         while True:
             try:
                 page = await self._catalog.untranscribed(limit=PAGE, after=after)
@@ -199,8 +202,7 @@ class TranscriptionDesk:
                 await trio.sleep(self._policy.retry_max)
                 continue
             for session_id, utterance in page:
-                if (session_id, utterance) not in known:
-                    self.heard(session_id, [utterance])
+                self.heard(session_id, [utterance])
             if len(page) < PAGE or self._left_in_catalog:
                 return
             after = page[-1]
@@ -217,27 +219,30 @@ class TranscriptionDesk:
 
     async def _handle(self, session_id: str, utterance: Utterance) -> None:
         """One utterance, until it is written or given up; its session's next one waits for it."""
-        broken = 0
-        while True:
-            try:
-                event = await self._transcribe(session_id, utterance)
-            except TranscriptionFailed as error:
-                broken += error.failure is Failure.BROKEN
-                if broken >= MAX_BROKEN:
-                    event = failed_event(utterance, self._wall_ms(), error.failure, error.detail)
-                else:
-                    await self._back_off(session_id, error)
-                    continue
-            except _AudioGone:
-                event = failed_event(utterance, self._wall_ms(), None, "its audio has expired")
-            if await self._commit(session_id, [event], [utterance]):
-                break
+        event = await self._event_of(session_id, utterance)
+        while not await self._commit(session_id, [event], [utterance]):
+            pass  # it has waited
         self._queue.done(session_id)
+        self._known.discard((session_id, utterance))
         times = self._heard_at[session_id]
         times.popleft()
         if not times:
             del self._heard_at[session_id]
         self._change()
+
+    async def _event_of(self, session_id: str, utterance: Utterance) -> NewEvent:
+        """Its transcript, asked for until it is there; or that it was given up."""
+        broken = 0
+        while True:
+            try:
+                return await self._transcribe(session_id, utterance)
+            except _AudioGone:
+                return failed_event(utterance, self._wall_ms(), None, "its audio has expired")
+            except TranscriptionFailed as error:
+                broken += error.failure is Failure.BROKEN
+                if broken >= MAX_BROKEN:
+                    return failed_event(utterance, self._wall_ms(), error.failure, error.detail)
+                await self._back_off(session_id, error)
 
     async def _transcribe(self, session_id: str, utterance: Utterance) -> NewEvent:
         try:
@@ -284,8 +289,7 @@ class TranscriptionDesk:
                 session_id, events, at=self._wall_ms(), written=written
             )
         except SessionIsDeleted:
-            for _ in range(self._queue.drop(session_id)):
-                self._heard_at[session_id].pop()
+            self._forget(session_id)
             return True
         except CatalogUnavailable as error:
             log.warning("a transcript waits for the catalog", session_id=session_id, error=str(error))
@@ -295,6 +299,12 @@ class TranscriptionDesk:
         if session is not None:
             session.published(committed)
         return True
+
+    def _forget(self, session_id: str) -> None:
+        """The session was deleted: what waits of it waits for nothing."""
+        for _ in range(self._queue.drop(session_id)):
+            self._heard_at[session_id].pop()
+        self._known = {each for each in self._known if each[0] != session_id}
 
     async def _back_off(self, session_id: str, error: TranscriptionFailed) -> None:
         """Note the failure, and wait: longer each time, at once the longest where somebody has to act."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from asgi_calls import call
 from interview_edge.app import Edge
+from interview_edge.catalog import CatalogUnavailable
 from interview_edge.core.pcm import SAMPLE_BYTES
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
@@ -156,6 +158,48 @@ async def test_who_is_late_is_told_and_told_when_it_is_over(open_node: OpenNode,
         await until(over)
         said = await events_of(edge, "s", "transcription_late", "transcription_caught_up")
         assert [each["type"] for each in said] == ["transcription_late", "transcription_caught_up"]
+
+
+async def test_a_catalog_that_is_away_asks_the_provider_nothing_twice(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pen = ready()
+    async with open_node(transcriber=pen, retry_initial=0.001) as edge:
+        append, refused = edge.parts.catalog.append_events, []
+
+        async def away(*args: Any, **more: Any) -> Any:
+            if more.get("written") and len(refused) < 3:
+                refused.append(more["written"])
+                raise CatalogUnavailable("away")
+            return await append(*args, **more)
+
+        monkeypatch.setattr(edge.parts.catalog, "append_events", away)
+        await speak(edge, "s", speech)
+
+        async def nothing_waits() -> bool:
+            ended = await events_of(edge, "s", "speech_ended")
+            return bool(ended) and not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        assert len(refused) == 3
+        assert len(pen.asked) == len(await events_of(edge, "s", "transcript"))
+
+
+async def test_what_is_said_twice_is_written_once(open_node: OpenNode, speech: list[bytes]) -> None:
+    """A look at the catalog finds what was said already."""
+    pen = Stenographer()
+    async with open_node(transcriber=pen) as edge:
+        await speak(edge, "s", speech)
+
+        async def heard() -> bool:
+            return edge.parts.desk is not None and edge.parts.desk.waiting("s") > 1
+
+        await until(heard)
+        assert edge.parts.desk is not None
+        waiting = edge.parts.desk.waiting("s")
+        edge.parts.desk.look_again()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert edge.parts.desk.waiting("s") == waiting
 
 
 async def test_a_talker_does_not_starve_the_others(open_node: OpenNode, speech: list[bytes]) -> None:
