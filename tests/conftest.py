@@ -24,6 +24,7 @@ PROCESS_FOLDERS = tuple(
     for name in (
         *("browser", "crash", "hostile", "openapi", "proxies", "integration/benchmarks", "integration/cli"),
         *("conformance", "power_loss", "integration/archive", "soak"),
+        *("integration/storage_admin", "integration/transcription", "integration/inference"),
     )
 )
 

@@ -14,8 +14,6 @@ from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from local_models import model_folder
 from voices import jfk, pcm
 
-pytestmark = pytest.mark.process  # the extra `local` is in that environment alone
-
 SAID = (
     "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
 )
