@@ -41,6 +41,7 @@ from interview_edge.catalog.protocol import Catalog, CatalogUnavailable
 from interview_edge.core.models import AckLevel
 from interview_edge.journal import Journal, open_journal
 from interview_edge.services.realtime import open_realtime
+from interview_edge.sessions.auto_resolving import resolve_written
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.memory_watch import MemoryWatch
 from interview_edge.sessions.node_parts import NodeParts
@@ -173,6 +174,9 @@ def _assemble(
             live=lambda session_id: registry.live(session_id),
             wall_ms=wall_ms,
             random=Random(),  # noqa: S311 - spreads retries; nothing secret
+            on_written=lambda session_id, utterance, pcm, text: resolve_written(
+                session_id, utterance, pcm, text, registry, parts
+            ),
         )
     parts = NodeParts(
         settings=settings,

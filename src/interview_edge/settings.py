@@ -187,6 +187,7 @@ class Settings:
     inference_timeout_ms: int = attrs.field(
         default=15_000, validator=_between(1, 600_000), metadata=_env("INFERENCE_TIMEOUT_MS")
     )
+    auto_resolve: bool = False  # who speaks, for each utterance that was transcribed
     speakers: str = "auto"  # auto, off, http, local, or the name of a plugin's entry point
     # Of the model of this machine (docs/how-to/speakers.md).
     speaker_low: float = attrs.field(default=0.45, validator=_between(0, 1))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from interview_edge.core.models import Event
 
-TRANSCRIPT = "transcript"  # the type of the events that lines come of
+TRANSCRIPT, RESOLVE = "transcript", "resolve"  # the types of the events that lines come of
 
 
 class TranscriptFormat(enum.StrEnum):
@@ -38,8 +38,19 @@ class Line:
         return attrs.asdict(self)
 
 
-def lines_of(events: Iterable[Event]) -> list[Line]:
-    """The lines by their start, those of one moment by stream. What was heard and has no words gives none."""
+def lines_of(events: Iterable[Event], bindings: Mapping[str, str]) -> list[Line]:
+    """The lines by their start, those of one moment by stream. What was heard and has no words gives none.
+
+    `bindings` are the session's names by cluster, as they are now: a line takes the name that its voice has
+    got since; without one, what was found when it was resolved.
+    """
+    events = list(events)
+    speakers = {
+        (event.stream, event.body["utterance"]): bindings.get(event.body["cluster_id"])
+        or event.body["speaker_name"]
+        for event in events
+        if event.type == RESOLVE and "utterance" in event.body
+    }
     found = [
         Line(
             stream=event.stream or "",
@@ -48,7 +59,7 @@ def lines_of(events: Iterable[Event]) -> list[Line]:
             end_ms=event.body["end_ms"],
             text=event.body["text"],
             language=event.body.get("language"),
-            speaker=event.body.get("speaker"),
+            speaker=speakers.get((event.stream, event.body["utterance"])),
         )
         for event in events
         if event.type == TRANSCRIPT and event.body.get("text")

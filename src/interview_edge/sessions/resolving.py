@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from interview_edge.catalog.protocol import IdempotentAnswer
-from interview_edge.core.models import DEFAULT_STREAM, NewEvent, Participant, SessionState
+from interview_edge.core.models import DEFAULT_STREAM, NewEvent, Participant, SessionState, Utterance
 from interview_edge.core.state_json import state_from_json, state_to_json
 from interview_edge.core.wav import encode_wav
 from interview_edge.errors import (
@@ -51,6 +51,7 @@ class ResolveRequest:
     asr_text: str | None
     roster: tuple[Participant, ...]
     body_digest: bytes
+    of: Utterance | None = None  # whose utterance it is, where it is one's: the event says so
 
 
 @attrs.frozen
@@ -91,6 +92,9 @@ async def resolve(
             }
         )
         updated, event = _read_answer(answer, parts.wall_ms())
+        if request.of is not None:
+            body_of = {**event.body, "utterance": request.of.number}
+            event = attrs.evolve(event, body=body_of, stream=request.of.stream)
         body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
         remembered = None
         if idempotency_key is not None:

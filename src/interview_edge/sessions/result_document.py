@@ -93,7 +93,7 @@ def _content(source: ResultSource) -> dict[str, Any]:
         "complete": all(stream["missing_seconds"] == 0 for stream in streams.values()),
         **{name: listed[name] for name in ("missing", "missing_truncated") if name in listed},
         "streams": streams,
-        "transcript": [line.to_wire() for line in lines_of(source.events)],
+        "transcript": [line.to_wire() for line in lines_of(source.events, record.state.bindings)],
         "transcript_waiting": source.untranscribed,
         "audio": [_manifest_row(name, extent) for name in streams for extent in source.extents.get(name, ())],
         "ends": source.ends,

@@ -69,6 +69,7 @@ class Session:
         self.streams = streams
         self.users = 0
         self.sockets = 0
+        self.resolves = parts.settings.auto_resolve  # each utterance by itself (auto_resolving.py)
         self.unjournalled = 0
         self._writing: set[Pending] = set()  # of level `memory`: admitted, not journalled yet
         self.last_used = trio.current_time()

@@ -67,6 +67,10 @@ class DeskFigures:
     detail: str | None
 
 
+def _nobody(_: str, __: Utterance, ___: bytes, ____: str) -> None:
+    """For an owner that doesn't listen."""
+
+
 class LiveSession(Protocol):
     """What the desk asks of a session that is open on this node."""
 
@@ -81,7 +85,9 @@ class _AudioGone(Exception):
 
 
 class TranscriptionDesk:
-    """See the module's text. `live` answers the session of an id where it is open here."""
+    """See the module's text. `live` answers the session of an id where it is open here; `on_written` is told
+    of each utterance with its PCM and text, once its transcript is committed.
+    """
 
     def __init__(
         self,
@@ -93,7 +99,9 @@ class TranscriptionDesk:
         live: Callable[[str], LiveSession | None],
         wall_ms: Callable[[], int],
         random: Random,
+        on_written: Callable[[str, Utterance, bytes, str], None] = _nobody,
     ) -> None:
+        self._on_written = on_written
         self._transcriber = transcriber
         self._catalog = catalog
         self._reader = reader
@@ -219,9 +227,11 @@ class TranscriptionDesk:
 
     async def _handle(self, session_id: str, utterance: Utterance) -> None:
         """One utterance, until it is written or given up; its session's next one waits for it."""
-        event = await self._event_of(session_id, utterance)
+        event, pcm = await self._event_of(session_id, utterance)
         while not await self._commit(session_id, [event], [utterance]):
             pass  # it has waited
+        if pcm:
+            self._on_written(session_id, utterance, pcm, event.body["text"])
         self._queue.done(session_id)
         self._known.discard((session_id, utterance))
         times = self._heard_at[session_id]
@@ -230,28 +240,28 @@ class TranscriptionDesk:
             del self._heard_at[session_id]
         self._change()
 
-    async def _event_of(self, session_id: str, utterance: Utterance) -> NewEvent:
-        """Its transcript, asked for until it is there; or that it was given up."""
+    async def _event_of(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
+        """Its transcript, asked for until it is there, and its PCM; or that it was given up, and none."""
         broken = 0
         while True:
             try:
                 return await self._transcribe(session_id, utterance)
             except _AudioGone:
-                return failed_event(utterance, self._wall_ms(), None, "its audio has expired")
+                return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), b""
             except TranscriptionFailed as error:
                 broken += error.failure is Failure.BROKEN
                 if broken >= MAX_BROKEN:
-                    return failed_event(utterance, self._wall_ms(), error.failure, error.detail)
+                    return failed_event(utterance, self._wall_ms(), error.failure, error.detail), b""
                 await self._back_off(session_id, error)
 
-    async def _transcribe(self, session_id: str, utterance: Utterance) -> NewEvent:
+    async def _transcribe(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
         try:
             with trio.fail_after(self._policy.storage_timeout):
                 pcm = await self._audio(session_id, utterance)
         except (BackendError, CatalogUnavailable, JournalError, trio.TooSlowError) as error:
             raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
         found = await self.transcribe(pcm)
-        return transcript_event(utterance, self._wall_ms(), found, self.provider)
+        return transcript_event(utterance, self._wall_ms(), found, self.provider), pcm
 
     def _note_success(self) -> None:
         if self._last_failure is not None:

@@ -179,6 +179,8 @@ class AudioSocket(DialectSocket):
     def _greet(self, hello: Hello) -> None:
         if hello.events and self._unsubscribe is None:
             self._unsubscribe = self._live.subscribe(self._tell)
+        if hello.resolve:
+            self._live.resolves = True
         self._outbox.reply(self._ready)
 
     @property

@@ -23,6 +23,7 @@ MAX_PATHS = 1_000  # of one request
 MAX_AGE_DAYS = 365
 
 _PATHS: Schema = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_PATHS}
+_SESSION_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 128}
 _PATH_AND_WHY = record({"path": TEXT, "code": TEXT, "error": TEXT})
 
 
@@ -86,7 +87,10 @@ STORAGE_SCHEMAS: Mapping[str, Schema] = {
     ),
     "FilePaths": record({"paths": _PATHS}),
     "FilesWanted": {
-        "oneOf": [record({"paths": _PATHS}), record({"sessionId": {"type": "string", "minLength": 1}})]
+        "oneOf": [
+            {**record({"paths": _PATHS}), "not": {"required": ["sessionId"]}},
+            {**record({"sessionId": _SESSION_ID}), "not": {"required": ["paths"]}},
+        ]
     },
     "FilesDeleted": _success(
         record({"deleted": listing(TEXT), "failed": listing(_PATH_AND_WHY), "freedSpaceBytes": COUNT})

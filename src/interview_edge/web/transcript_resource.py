@@ -9,8 +9,8 @@ from quart import Response, request
 from interview_edge.access.principal import Scope
 from interview_edge.core.models import Event
 from interview_edge.core.transcripts import (
+    RESOLVE,
     TRANSCRIPT,
-    Line,
     TranscriptFormat,
     lines_of,
     to_srt,
@@ -75,9 +75,10 @@ class TranscriptResource:
             ) from None
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
-            if await view_session(session_id, self.context.registry, parts, caller()) is None:
+            view = await view_session(session_id, self.context.registry, parts, caller())
+            if view is None:
                 raise EdgeError(SESSION_NOT_FOUND)
-            lines = await self._lines(session_id)
+            lines = lines_of(await self._events(session_id), view.state.bindings)
         if form is TranscriptFormat.JSON:
             waiting = 0 if parts.desk is None else parts.desk.waiting(session_id)
             shown = {"session_id": session_id, "lines": [line.to_wire() for line in lines]}
@@ -89,10 +90,12 @@ class TranscriptResource:
         }[form](lines)
         return Response(text, headers={"content-type": _TYPES[form]} | COMMON_HEADERS)
 
-    async def _lines(self, session_id: str) -> list[Line]:
+    async def _events(self, session_id: str) -> list[Event]:
         catalog, after = self.context.parts.catalog, 0
         events: list[Event] = []
-        while page := await catalog.events(session_id, after=after, limit=EVENTS_A_READ, types=[TRANSCRIPT]):
+        while page := await catalog.events(
+            session_id, after=after, limit=EVENTS_A_READ, types=[TRANSCRIPT, RESOLVE]
+        ):
             events += page
             after = page[-1].seq_no
-        return lines_of(events)
+        return events

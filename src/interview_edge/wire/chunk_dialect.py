@@ -82,6 +82,7 @@ class _Fields(msgspec.Struct, gc=False):
     content_b64: Any = UNSET
     final: Any = UNSET
     events: Any = UNSET
+    resolve: Any = UNSET
     last_seq: Any = UNSET
     metadata: Any = UNSET
     reason: Any = UNSET
@@ -231,6 +232,7 @@ def _hello(fields: _Fields, session_id: str) -> Hello:
         channels=fields.channels if type(fields.channels) is int else UNSET,
         format=fields.format if isinstance(fields.format, str) else UNSET,
         events=_flag("events", fields.events),
+        resolve=_flag("resolve", fields.resolve),
     )
 
 

@@ -40,13 +40,16 @@ class Auth(Struct, frozen=True, tag_field="type", tag="auth"):
 
 
 class Hello(Struct, frozen=True, tag_field="type", tag="hello"):
-    """Asks for `ready`. `events`: the client wants the session's events on this socket."""
+    """Asks for `ready`. `events`: the client wants the session's events on this socket; `resolve`: who speaks
+    is to be found out for each utterance, from here on in this session.
+    """
 
     meeting_id: str | UnsetType = UNSET
     sample_rate: int | UnsetType = UNSET
     channels: int | UnsetType = UNSET
     format: str | UnsetType = UNSET
     events: bool = False
+    resolve: bool = False
 
 
 class ChunkFrame(Struct, frozen=True, gc=False):

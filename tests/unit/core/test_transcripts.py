@@ -41,8 +41,25 @@ def test_lines_come_of_transcripts_with_words_in_order() -> None:
         return Event(number, 1, type_, body, "mixed")
 
     spoken = [event(2, "transcript", 9, "b"), event(1, "transcript", 3, "a"), event(3, "transcript", 1, "")]
-    found = lines_of([*spoken, event(4, "speech_ended", 0, "x")])
+    found = lines_of([*spoken, event(4, "speech_ended", 0, "x")], {})
     assert [line.text for line in found] == ["a", "b"]
+
+
+def test_a_line_takes_the_name_that_its_voice_has_got_since() -> None:
+    def transcript(number: int) -> Event:
+        body = {"utterance": number, "start_ms": number, "end_ms": number + 1, "text": "x"}
+        return Event(number, 1, "transcript", body, "mixed")
+
+    def resolve(number: int, cluster: str, name: str | None, **more: int) -> Event:
+        return Event(9, 1, "resolve", {"cluster_id": cluster, "speaker_name": name} | more, "mixed")
+
+    events = [*map(transcript, (1, 2, 3, 4)), resolve(1, "c1", None, utterance=1)]
+    events += [
+        resolve(2, "c2", "Bo", utterance=2),
+        resolve(3, "c3", None, utterance=3),
+        resolve(4, "c1", "?"),
+    ]
+    assert [line.speaker for line in lines_of(events, {"c1": "Ann"})] == ["Ann", "Bo", None, None]
 
 
 @given(text=st.text(max_size=40), speaker=st.text(max_size=10))
