@@ -107,18 +107,19 @@ async def test_files_of_an_older_version_are_counted(tmp_path: Path) -> None:
         await catalog.files.expire("session", ["o/1-1"])
         counted = await catalog.files.totals()
     assert counted == FileTotals(1, 9_000, 1)
-    _undo_the_migration(path)
+    _undo_the_migrations(path)
     async with open_sqlite_catalog(path) as catalog:
         assert await catalog.files.totals() == counted
         assert await catalog.files.sessions_to_sweep(10**9, limit=5) == ["session"]
 
 
-def _undo_the_migration(path: Path) -> None:
+def _undo_the_migrations(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute(
         "DROP INDEX objects_undeleted; DROP INDEX objects_expired; "
         "ALTER TABLE streams DROP COLUMN file_count; "
-        "ALTER TABLE streams DROP COLUMN file_bytes; ALTER TABLE sessions DROP COLUMN swept_before"
+        "ALTER TABLE streams DROP COLUMN file_bytes; ALTER TABLE sessions DROP COLUMN swept_before; "
+        "DROP TABLE untranscribed"
     )
     connection.pragma("user_version", 2)
     connection.close()
