@@ -1,4 +1,4 @@
-"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | all`."""
+"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription | all`."""
 
 from __future__ import annotations
 
@@ -91,6 +91,17 @@ def speakers(
     download = None if wheels is None else from_folder(wheels)
     found = speaker_accuracy.run(models, out, download, stitched=stitched)
     publish("speakers", {"models": models}, found, out)
+
+
+@app.command
+def transcription(
+    *, model_dir: Path = Path("data/models"), talkers: Counts = (1, 4), seconds: int = 60, out: Path = OUT
+) -> None:
+    """Words and lateness of Whisper on this machine; needs the extra `local` and `models fetch`."""
+    from benchmarks import transcription as live_transcription  # here, since it needs the extra
+
+    options = {"talkers": talkers, "seconds": seconds}
+    publish("transcription", options, live_transcription.run(model_dir, talkers, seconds), out)
 
 
 @app.command(name="all")
