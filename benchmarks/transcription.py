@@ -166,8 +166,8 @@ async def _talk_all(
 
 
 async def _all_written(edge: EdgeHttp) -> None:
-    while (await edge.health())["transcription"]["waiting"]:
-        await trio.sleep(0.5)  # nothing tells from outside
+    while (await edge.health())["transcription"]["waiting"]:  # noqa: ASYNC110 - nothing tells from outside
+        await trio.sleep(0.5)
 
 
 async def _talk(url: str, clips: Sequence[Clip], number: int, seconds: int, began: dict[str, float]) -> None:
