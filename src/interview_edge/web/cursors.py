@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from interview_edge.errors import INVALID_QUERY, EdgeError
 
 T = TypeVar("T")
+
+# A whole number of a place: what the catalog's columns hold. Any larger is no cursor of ours.
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 def encode_cursor(place: Any) -> str:
@@ -26,5 +29,5 @@ def decode_cursor(raw: str | None, kind: type[T]) -> T | None:
         return msgspec.json.decode(decoded, type=kind)
     except ValueError as error:  # binascii's, msgspec's and the codec's errors all are
         raise EdgeError(
-            INVALID_QUERY, "cursor must be `next` of a page", fields={"field": "cursor"}
+            INVALID_QUERY, "cursor must be one that a page gave", fields={"field": "cursor"}
         ) from error

@@ -25,7 +25,7 @@ from interview_edge.errors import (
 from interview_edge.sessions.deleting import delete
 from interview_edge.sessions.view import SessionView, view_session, view_summary
 from interview_edge.web.context import WebContext
-from interview_edge.web.cursors import decode_cursor, encode_cursor
+from interview_edge.web.cursors import Whole, decode_cursor, encode_cursor
 from interview_edge.web.door import caller
 from interview_edge.web.messages import json_reply, whole_number
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
@@ -112,7 +112,7 @@ class SessionResource:
 
     async def index(self) -> Response:
         limit = whole_number(request, "limit", PAGE, 1, MAX_PAGE)
-        before = decode_cursor(request.args.get("cursor"), tuple[int, str])
+        before = decode_cursor(request.args.get("cursor"), tuple[Whole, str])
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
             asker = caller()

@@ -15,7 +15,7 @@ from interview_edge.core.times import iso_from_ms
 from interview_edge.errors import CATALOG_UNAVAILABLE, INVALID_QUERY, STORAGE_UNAVAILABLE
 from interview_edge.web import health
 from interview_edge.web.context import WebContext
-from interview_edge.web.cursors import decode_cursor, encode_cursor
+from interview_edge.web.cursors import Whole, decode_cursor, encode_cursor
 from interview_edge.web.messages import json_reply, whole_number
 from interview_edge.web.routes import Content, Parameter, Route
 from interview_edge.web.schemas import TEXT, ref, whole
@@ -97,7 +97,7 @@ class StorageResource:
 
     async def files(self, user_id: str) -> Response:
         limit = whole_number(request, "limit", PAGE, 1, MAX_PAGE)
-        place = decode_cursor(request.args.get("cursor"), tuple[int, str, str, int, str])
+        place = decode_cursor(request.args.get("cursor"), tuple[Whole, str, str, Whole, str])
         files = self.context.parts.catalog.files
         with trio.fail_after(self.context.parts.settings.storage_timeout):
             found = await files.listing(

@@ -6,6 +6,7 @@ import pytest
 
 from asgi_calls import call
 from interview_edge.core.models import NewEvent
+from interview_edge.web.cursors import encode_cursor
 from nodes import OpenNode, connect, second
 
 SHORT = second(9)[:3_200]
@@ -105,7 +106,8 @@ async def test_the_list_is_paged_newest_first(open_node: OpenNode) -> None:
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=201", "limit=x", "limit=-1", "limit=1_0", "limit=%D9%A1", "limit=" + "9" * 5000,
-     "limit=", "cursor=x", "cursor=%FF", "cursor=bnVsbA"],
+     "limit=", "cursor=x", "cursor=%FF", "cursor=bnVsbA",
+     f"cursor={encode_cursor((2**63, 's'))}", f"cursor={encode_cursor((-1, 's'))}"],
 )  # fmt: skip
 async def test_a_bad_query_is_named(open_node: OpenNode, query: str) -> None:
     async with open_node() as edge:
