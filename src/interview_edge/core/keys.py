@@ -92,7 +92,7 @@ def session_id_of(component: str) -> str | None:
 def beginning_of_cut(component: str) -> str | None:
     """What the id of a cut component begins with; None for one that isn't cut."""
     encoded, cut, _ = component.rpartition("~")
-    if not cut:
+    if not cut or len(encoded) != CUT_COMPONENT:  # a short one would be the beginning of far too many ids
         return None
     whole = re.sub(r"%[0-9A-F]?$", "", encoded)  # an escape that the cut went through
     return unquote_to_bytes(whole).decode(errors="ignore")

@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from interview_edge.core.keys import (
+    beginning_of_cut,
     check_session_id,
     check_stream,
     chunk_key,
@@ -73,6 +74,9 @@ def test_a_long_encoding_is_cut_and_told_apart_by_its_hash() -> None:
     digest = hashlib.sha256(too_long.encode()).hexdigest()
     assert session_component(too_long) == "%2F" * 50 + "~" + digest[:40]
     assert session_component(too_long) != session_component(too_long + "d")
+    assert beginning_of_cut(session_component(too_long)) == "/" * 50
+    for other in ("~", f"~{digest[:40]}", f"a~{digest[:40]}", session_component(too_long)[1:]):
+        assert beginning_of_cut(other) is None  # else far too many ids would be looked at
 
 
 def test_keys_are_the_contracts() -> None:
