@@ -156,6 +156,9 @@ PATH_REFUSED = _kind(
 AUDIO_TOO_LARGE = _kind(
     "audio_too_large", "the audio is over 4 GiB; read it chunk by chunk", 413, None, Fault.CLIENT
 )
+ZIP_TOO_LARGE = _kind(
+    "zip_too_large", "one ZIP holds at most 50,000 files; ask for some by paths", 413, None, Fault.CLIENT
+)
 DOWNLOADS_BUSY = _kind("downloads_busy", "too many downloads are under way; retry", 503, None, Fault.SERVER)
 RANGE_NOT_SATISFIABLE = _kind(
     "range_not_satisfiable", "the range lies outside the audio", 416, None, Fault.CLIENT

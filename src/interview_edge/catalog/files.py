@@ -77,8 +77,8 @@ class FileTotals:
 class FileRecords(Protocol):
     # -- looking
 
-    async def totals(self, owner: str | None = None) -> FileTotals:
-        """Of one owner where given, else of all. O(streams), not O(files)."""
+    async def totals(self, owner: str | None = None, *, session_id: str | None = None) -> FileTotals:
+        """Of one owner, or of one session, where given, else of all. O(streams), not O(files)."""
         ...
 
     async def listing(

@@ -38,8 +38,8 @@ class SqliteFiles:
         self._write = write
         self._read = read
 
-    async def totals(self, owner: str | None = None) -> FileTotals:
-        return await self._read(partial(totals, owner=owner))
+    async def totals(self, owner: str | None = None, *, session_id: str | None = None) -> FileTotals:
+        return await self._read(partial(totals, owner=owner, session_id=session_id))
 
     async def listing(
         self,
@@ -92,14 +92,15 @@ class SqliteFiles:
 # -- looking
 
 
-def totals(connection: apsw.Connection, owner: str | None) -> FileTotals:
+def totals(connection: apsw.Connection, owner: str | None, session_id: str | None) -> FileTotals:
     """See `FileRecords.totals`."""
     of_owner = "" if owner is None else "AND s.owner = ?"
+    of_session = "" if session_id is None else "AND f.session_id = ?"
     row: Any = connection.execute(
         "SELECT coalesce(sum(f.file_count), 0), coalesce(sum(f.file_bytes), 0), "  # noqa: S608  # constants
         "count(DISTINCT f.session_id) FROM streams f JOIN sessions s ON s.session_id = f.session_id "
-        f"WHERE s.deleted_at IS NULL AND f.file_count > 0 {of_owner}",
-        () if owner is None else (owner,),
+        f"WHERE s.deleted_at IS NULL AND f.file_count > 0 {of_owner} {of_session}",
+        tuple(value for value in (owner, session_id) if value is not None),
     ).fetchone()
     return FileTotals(*row)
 

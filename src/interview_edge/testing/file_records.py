@@ -127,6 +127,9 @@ async def _totals(catalog: Catalog) -> None:
     await catalog.files.expire("ann's", ["o/ann's/mixed/2"])
     of_ann = await catalog.files.totals("ann")
     must(of_ann == FileTotals(2, 2 * CHUNK_BYTES, 1), "an expired file counts no more, once", of_ann)
+    one = [await catalog.files.totals(session_id=each) for each in ("bob's", "empty", "unknown")]
+    wanted = [FileTotals(1, CHUNK_BYTES, 1), FileTotals(), FileTotals()]
+    must(one == wanted, "totals of one session count its files", one)
     await catalog.mark_deleted("ann's", 9)
     left = await catalog.files.totals()
     must(left == FileTotals(1, CHUNK_BYTES, 1), "files of tombstoned sessions don't count", left)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
 import attrs
 import trio
-from quart import Response
+from quart import Response, request
 
 from interview_edge.access.principal import Scope
 from interview_edge.backends.protocol import ObjectNotFound, StorageBackend
@@ -28,6 +28,7 @@ from interview_edge.errors import (
     RANGE_NOT_SATISFIABLE,
     SESSION_NOT_FOUND,
     STORAGE_UNAVAILABLE,
+    ZIP_TOO_LARGE,
     EdgeError,
 )
 from interview_edge.web.context import WebContext
@@ -36,11 +37,14 @@ from interview_edge.web.messages import held_by_request, invalid_field, parse_ob
 from interview_edge.web.routes import Content, Parameter, Route
 from interview_edge.web.schemas import TEXT, ref
 from interview_edge.web.storage_schemas import MAX_PATHS
-from interview_edge.web.stored_objects import find_object
+from interview_edge.web.stored_objects import StoredObjects
 from interview_edge.web.zip_stream import zip_objects
 
 PIECE = 1024 * 1024
 FILES_A_LOOK = 500
+# A ZIP ends with a directory of its entries, some 1.5 kB each in memory by then: four of them 300 MB at most.
+MAX_ZIPS = 4  # under way
+MAX_ZIP_FILES = 50_000  # in one: fourteen hours of one-second objects
 BATCH_BODY = 1_200_000  # a thousand paths of the longest kind
 
 _COMMON = {"x-content-type-options": "nosniff", "cache-control": "private, no-cache"}
@@ -53,6 +57,7 @@ class StorageDownloads:
 
     context: WebContext
     downloads: Downloads = attrs.field(factory=Downloads)
+    zips: Downloads = attrs.field(factory=lambda: Downloads(MAX_ZIPS))
 
     def routes(self) -> list[Route]:
         found = (PATH_REFUSED, FILE_NOT_FOUND, CHUNK_EXPIRED)
@@ -83,7 +88,14 @@ class StorageDownloads:
                 audited="storage.download",
                 summary="Many objects as one ZIP, with a manifest of their SHA-256",
                 answers={200: Content("application/zip", None, "The entries are named by their keys.")},
-                errors=(*_BODY_ERRORS, INVALID_SESSION_ID, SESSION_NOT_FOUND, *found, *failing),
+                errors=(
+                    *_BODY_ERRORS,
+                    INVALID_SESSION_ID,
+                    SESSION_NOT_FOUND,
+                    ZIP_TOO_LARGE,
+                    *found,
+                    *failing,
+                ),
                 body=Content(
                     "application/json", ref("FilesWanted"), f"1..{MAX_PATHS} keys, or a whole session."
                 ),
@@ -94,7 +106,9 @@ class StorageDownloads:
     async def one(self, path: str) -> Response:
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
-            found = await _found(path, self.context)
+            found = await StoredObjects(parts).find(path)
+            if request.method == "HEAD":
+                await self._check_there(found.key)
         headers = {
             **_COMMON,
             "content-type": found.media_type,
@@ -107,6 +121,13 @@ class StorageDownloads:
         except ObjectNotFound:
             raise EdgeError(FILE_NOT_FOUND, fields={"path": found.key}) from None
 
+    async def _check_there(self, key: str) -> None:
+        """That the store has what the catalog names, as a GET would find out. Raises EdgeError."""
+        try:
+            await self.context.parts.backend.head(key)
+        except ObjectNotFound:
+            raise EdgeError(FILE_NOT_FOUND, fields={"path": key}) from None
+
     async def many(self) -> Response:
         parts = self.context.parts
         body = parse_object(await read_body())
@@ -114,18 +135,19 @@ class StorageDownloads:
             raise invalid_field("paths", "or sessionId must be there, and not both")
         with trio.fail_after(parts.settings.upload_timeout):
             name, keys = await (self._paths(body) if "paths" in body else self._session(body))
-        held_by_request().enter_context(self.downloads.one())
+        held_by_request().enter_context(self.zips.one())
         pieces = zip_objects(
             keys, parts.backend, now=parts.wall_ms() / 1000, timeout=parts.settings.upload_timeout
         )
         headers = {**_COMMON, "content-type": "application/zip", "content-disposition": attachment(name)}
         return await streamed(pieces, headers, parts.settings.upload_timeout)
 
-    async def _paths(self, body: dict[str, Any]) -> tuple[str, AsyncIterator[str]]:
-        found = [await _found(path, self.context) for path in read_paths(body)]
+    async def _paths(self, body: dict[str, Any]) -> tuple[str, AsyncGenerator[str, None]]:
+        objects = StoredObjects(self.context.parts)
+        found = [await objects.find(path) for path in read_paths(body)]
         return "audio.zip", _each([each.key for each in found])
 
-    async def _session(self, body: dict[str, Any]) -> tuple[str, AsyncIterator[str]]:
+    async def _session(self, body: dict[str, Any]) -> tuple[str, AsyncGenerator[str, None]]:
         session_id = body["sessionId"]
         if not isinstance(session_id, str):
             raise invalid_field("sessionId", "must be text")
@@ -133,20 +155,16 @@ class StorageDownloads:
         if record is None or record.deleted_at is not None:
             raise EdgeError(SESSION_NOT_FOUND)
         files = self.context.parts.catalog.files
-        if not await files.listing(limit=1, session_id=session_id):
+        count = (await files.totals(session_id=session_id)).files
+        if count == 0:
             raise EdgeError(FILE_NOT_FOUND)
+        if count > MAX_ZIP_FILES:
+            raise EdgeError(ZIP_TOO_LARGE)
         result = None if record.finalized is None else record.finalized.result_key
         return f"{session_component(session_id)}.zip", _keys_of_session(session_id, files, result)
 
 
 _OTHERS = {"audio/flac": None, "audio/wav": None, "application/json": None}
-
-
-async def _found(path: str, context: WebContext) -> Any:
-    try:
-        return await find_object(path, context.parts)
-    except ObjectNotFound:
-        raise EdgeError(FILE_NOT_FOUND, fields={"path": path}) from None
 
 
 def read_paths(body: dict[str, Any]) -> Sequence[str]:
@@ -171,12 +189,14 @@ async def read_object(
         yield piece
 
 
-async def _each(keys: Sequence[str]) -> AsyncIterator[str]:
+async def _each(keys: Sequence[str]) -> AsyncGenerator[str, None]:
     for key in keys:
         yield key
 
 
-async def _keys_of_session(session_id: str, files: FileRecords, result: str | None) -> AsyncIterator[str]:
+async def _keys_of_session(
+    session_id: str, files: FileRecords, result: str | None
+) -> AsyncGenerator[str, None]:
     """Page by page, so that a day of one-second objects is no list in memory."""
     after: FileCursor | None = None
     while page := await files.listing(limit=FILES_A_LOOK, after=after, session_id=session_id):

@@ -11,7 +11,7 @@ from quart import Response
 
 from interview_edge.access.principal import Scope
 from interview_edge.archive.retention import Removal, SweepReport
-from interview_edge.backends.protocol import BackendError, ObjectNotFound
+from interview_edge.backends.protocol import BackendError
 from interview_edge.errors import (
     BODY_NOT_JSON,
     BODY_TOO_LARGE,
@@ -33,7 +33,7 @@ from interview_edge.web.schemas import ref
 from interview_edge.web.storage_downloads import BATCH_BODY, read_paths
 from interview_edge.web.storage_resource import megabytes, success
 from interview_edge.web.storage_schemas import MAX_AGE_DAYS, MAX_PATHS
-from interview_edge.web.stored_objects import StoredObject, find_object
+from interview_edge.web.stored_objects import StoredObject, StoredObjects
 
 DAY_MS = 86_400_000
 
@@ -99,11 +99,13 @@ class StorageRemovals:
         """Each path on its own: what is wrong with one keeps no other from going."""
         parts = self.context.parts
         outcome = _Outcome()
+        objects = StoredObjects(parts)
         found: list[StoredObject] = []
         with trio.fail_after(parts.settings.upload_timeout):
             for path in paths:
                 try:
-                    found.append(await self._deletable(path))
+                    # One marked before, by a delete that the store failed, may be tried again.
+                    found.append(_deletable(await objects.find(path, expired=True)))
                 except EdgeError as error:
                     outcome.refused[path] = error
         with trio.fail_after(parts.settings.upload_timeout):
@@ -114,16 +116,6 @@ class StorageRemovals:
             elif each.key not in outcome.deleted and each.key not in outcome.refused:
                 outcome.refused[each.key] = EdgeError(CHUNK_EXPIRED, fields={"path": each.key})  # gone before
         return outcome
-
-    async def _deletable(self, path: str) -> StoredObject:
-        try:
-            # Marked before, by a delete that the store failed: it may be tried again.
-            found = await find_object(path, self.context.parts, expired=True)
-        except ObjectNotFound:
-            raise EdgeError(FILE_NOT_FOUND, fields={"path": path}) from None
-        if is_result(found.key):
-            raise EdgeError(FILE_STAYS, fields={"path": path})
-        return found
 
     async def _delete_conflict(self, found: StoredObject, outcome: _Outcome) -> None:
         """Other bytes of a held second: no table names them, so their object is all there is of them."""
@@ -173,6 +165,12 @@ class _Outcome:
             for path, error in self.refused.items()
         ]
         return success({"deleted": list(self.deleted), "failed": failed, "freedSpaceBytes": self.freed})
+
+
+def _deletable(found: StoredObject) -> StoredObject:
+    if is_result(found.key):
+        raise EdgeError(FILE_STAYS, fields={"path": found.key})
+    return found
 
 
 def _show_sweep(report: SweepReport, dry_run: bool) -> dict[str, Any]:

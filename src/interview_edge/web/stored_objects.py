@@ -8,6 +8,7 @@ import hashlib
 
 import attrs
 
+from interview_edge.backends.protocol import ObjectNotFound
 from interview_edge.catalog.files import StoredFile
 from interview_edge.catalog.protocol import Catalog
 from interview_edge.errors import CHUNK_EXPIRED, FILE_NOT_FOUND, EdgeError
@@ -34,33 +35,53 @@ class StoredObject:
         return _TYPES.get(self.key.rpartition(".")[2], "application/octet-stream")
 
 
-async def find_object(path: str, parts: NodeParts, *, expired: bool = False) -> StoredObject:
-    """The object that a path means; with `expired` also one whose file reads as expired.
+@attrs.frozen
+class StoredObjects:
+    """Objects looked up by their paths, for one request: a session once, however many of its objects.
 
-    Raises EdgeError: path_refused, file_not_found, chunk_expired. CatalogUnavailable, BackendError. The
+    `find` raises EdgeError: path_refused, file_not_found, chunk_expired. CatalogUnavailable, BackendError. The
     caller sets the deadline.
     """
-    key = check_object_key(path)
-    session_id = await session_of(key, parts.catalog)
-    if is_result(key) or is_conflict(key):
-        # Raises ObjectNotFound, which is another kind of missing: a key that only the store knows.
-        info = await parts.backend.head(key)
+
+    parts: NodeParts
+    _sessions: dict[str, str | None] = attrs.field(factory=dict, init=False)  # by their component
+
+    async def find(self, path: str, *, expired: bool = False) -> StoredObject:
+        """The object that a path means; with `expired` also one whose file reads as expired."""
+        key = check_object_key(path)
+        session_id = await self._session_of(key)
+        if is_result(key) or is_conflict(key):
+            return await self._unnamed(key, session_id)
+        file = await self.parts.catalog.files.find(session_id, key)
+        if file is None:
+            raise EdgeError(FILE_NOT_FOUND, fields={"path": key})
+        if file.expired and not expired:
+            raise EdgeError(CHUNK_EXPIRED, fields={"path": key})
+        return StoredObject(key, session_id, file.size, _etag(key, file.size, file.stored_at), file)
+
+    async def _unnamed(self, key: str, session_id: str) -> StoredObject:
+        """A key that only the store knows."""
+        try:
+            info = await self.parts.backend.head(key)
+        except ObjectNotFound:
+            raise EdgeError(FILE_NOT_FOUND, fields={"path": key}) from None
         return StoredObject(key, session_id, info.size, _etag(key, info.size, info.modified.timestamp()))
-    file = await parts.catalog.files.find(session_id, key)
-    if file is None:
-        raise EdgeError(FILE_NOT_FOUND, fields={"path": key})
-    if file.expired and not expired:
-        raise EdgeError(CHUNK_EXPIRED, fields={"path": key})
-    return StoredObject(key, session_id, file.size, _etag(key, file.size, file.stored_at), file)
+
+    async def _session_of(self, key: str) -> str:
+        component = component_of(key)
+        if component not in self._sessions:
+            self._sessions[component] = await _live_session(component, self.parts.catalog)
+        session_id = self._sessions[component]
+        if session_id is None:
+            raise EdgeError(FILE_NOT_FOUND, fields={"path": key})
+        return session_id
 
 
-async def session_of(key: str, catalog: Catalog) -> str:
-    """The session of a checked key. Raises EdgeError(file_not_found) where there is none, or a tombstone."""
-    session_id = await catalog.files.session_of(component_of(key))
+async def _live_session(component: str, catalog: Catalog) -> str | None:
+    """The session of a key's component; None where there is none, or a tombstone."""
+    session_id = await catalog.files.session_of(component)
     record = None if session_id is None else await catalog.load_session(session_id)
-    if record is None or record.deleted_at is not None:
-        raise EdgeError(FILE_NOT_FOUND, fields={"path": key})
-    return record.session_id
+    return None if record is None or record.deleted_at is not None else record.session_id
 
 
 def _etag(*named: object) -> str:

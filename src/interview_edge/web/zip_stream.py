@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import time
 import zipfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 import trio
@@ -88,20 +89,22 @@ class ZipStream:
 
 
 async def zip_objects(
-    keys: AsyncIterator[str], backend: StorageBackend, *, now: float, timeout: float
+    keys: AsyncGenerator[str, None], backend: StorageBackend, *, now: float, timeout: float
 ) -> AsyncGenerator[bytes, None]:
-    """The objects of `keys` as a ZIP. One that isn't there is named in the manifest.
+    """The objects of `keys`, which it closes, as a ZIP. One that isn't there is named in the manifest.
 
     Each object is read within `timeout` seconds. Raises BackendError and `trio.TooSlowError` where the store
     fails: the ZIP ends without its directory, so that no reader takes it for whole.
     """
     stream = ZipStream(now)
-    async for key in keys:
-        try:
-            with trio.fail_after(timeout):
-                data = await backend.get(key)
-        except ObjectNotFound:
-            stream.miss(key, "the object is missing")
-            continue
-        yield await stream.add(key, data)
+    async with aclosing(keys):
+        async for key in keys:
+            try:
+                with trio.fail_after(timeout):
+                    data = await backend.get(key)
+            except ObjectNotFound:
+                stream.miss(key, "the object is missing")
+                yield b""  # a step of its own: whoever bounds each step lets any number be missing
+            else:
+                yield await stream.add(key, data)
     yield await stream.finish()
