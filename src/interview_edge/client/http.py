@@ -131,14 +131,8 @@ class EdgeHttp:
     ) -> SavedAudio:
         """`GET .../audio` into a file, streamed. A download that breaks leaves a file that is too short."""
         params = {**_stream_query(stream), "format": None if format == "wav" else format}
-        size = 0
         async with self._request("GET", _path(session_id, "audio"), params=params) as response:
-            async with await trio.open_file(path, "wb") as file:
-                try:
-                    async for part in response.aiter_bytes():
-                        size += await file.write(part)
-                except httpx.TransportError as error:
-                    raise _unreachable(error) from error
+            size = await _save(response, path)
             return SavedAudio(size, int(response.headers.get("x-missing-seconds", 0)))
 
     # -- stored audio, for scope admin
@@ -153,6 +147,19 @@ class EdgeHttp:
         """`GET /api/audio-storage/files/{user}`: one page; `nextCursor` is the next page's `cursor`."""
         path = f"/api/audio-storage/files/{quote(user, safe='')}"
         return await self._data("GET", path, params={"limit": limit, "cursor": cursor})
+
+    async def save_file(self, key: str, path: Path) -> int:
+        """`GET /api/audio-storage/download/{key}` into a file, streamed; answers its bytes."""
+        async with self._request("GET", f"/api/audio-storage/download/{quote(key)}") as response:
+            return await _save(response, path)
+
+    async def save_zip(self, wanted: Sequence[str] | str, path: Path) -> int:
+        """`POST /api/audio-storage/download` into a file, streamed: objects by their keys, or a session's by
+        its id. A ZIP that breaks off raises `EdgeUnreachable`, and no program opens what there is of it.
+        """
+        body = {"sessionId": wanted} if isinstance(wanted, str) else {"paths": list(wanted)}
+        async with self._request("POST", "/api/audio-storage/download", body=body) as response:
+            return await _save(response, path)
 
     async def delete_files(self, keys: Sequence[str]) -> dict[str, Any]:
         """`POST /api/audio-storage/delete`: `deleted`, `failed` by path with its reason."""
@@ -231,6 +238,18 @@ async def _read(response: httpx.Response) -> bytes:
         return await response.aread()
     except httpx.TransportError as error:
         raise _unreachable(error) from error
+
+
+async def _save(response: httpx.Response, path: Path) -> int:
+    """The body into a file, a part at a time; answers its bytes."""
+    size = 0
+    async with await trio.open_file(path, "wb") as file:
+        try:
+            async for part in response.aiter_bytes():
+                size += await file.write(part)
+        except httpx.TransportError as error:
+            raise _unreachable(error) from error
+    return size
 
 
 def _unreachable(error: httpx.TransportError) -> EdgeUnreachable:
