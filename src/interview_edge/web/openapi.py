@@ -28,7 +28,11 @@ _PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
         {"type": "string", "minLength": 1, "maxLength": 128},
         "any Unicode, percent-encoded (a `/` in it as `%2F`)",
     ),
-    "user_id": ({"type": "string", "minLength": 1}, "whose files, percent-encoded"),
+    # One name for both, since to OpenAPI two paths that differ in a name only are the same path.
+    "user_or_path": (
+        {"type": "string", "minLength": 1},
+        "GET: whose files, percent-encoded; DELETE: a file's key, as `path` of a download",
+    ),
     "path": (
         {"type": "string", "minLength": 1},
         "a file's key, each of its segments percent-encoded once more (`%` as `%25`)",

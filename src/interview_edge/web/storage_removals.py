@@ -53,7 +53,7 @@ class StorageRemovals:
         return [
             Route(
                 method="DELETE",
-                path="/api/audio-storage/files/<key:path>",
+                path="/api/audio-storage/files/<key:user_or_path>",
                 view=self.delete_one,
                 access=(Scope.ADMIN,),
                 audited="storage.delete",
@@ -86,7 +86,8 @@ class StorageRemovals:
             ),
         ]
 
-    async def delete_one(self, path: str) -> Response:
+    async def delete_one(self, user_or_path: str) -> Response:
+        path = user_or_path
         outcome = await self._delete([path])
         if path in outcome.refused:
             raise outcome.refused[path]

@@ -50,7 +50,7 @@ class StorageResource:
             ),
             Route(
                 method="GET",
-                path="/api/audio-storage/files/<segment:user_id>",
+                path="/api/audio-storage/files/<segment:user_or_path>",
                 view=self.files,
                 access=(Scope.ADMIN,),
                 summary="A user's files, those of the newest session first",
@@ -95,15 +95,16 @@ class StorageResource:
             }
         )
 
-    async def files(self, user_id: str) -> Response:
+    async def files(self, user_or_path: str) -> Response:
+        user = user_or_path
         limit = whole_number(request, "limit", PAGE, 1, MAX_PAGE)
         place = decode_cursor(request.args.get("cursor"), tuple[Whole, str, str, Whole, str])
         files = self.context.parts.catalog.files
         with trio.fail_after(self.context.parts.settings.storage_timeout):
             found = await files.listing(
-                limit=limit + 1, after=None if place is None else _cursor(place), owner=user_id
+                limit=limit + 1, after=None if place is None else _cursor(place), owner=user
             )
-            totals = await files.totals(user_id)
+            totals = await files.totals(user)
         page = found[:limit]
         following = encode_cursor(attrs.astuple(page[-1].cursor)) if len(found) > limit else None
         return success(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from interview_edge.core.keys import MAX_SESSION_ID
 from interview_edge.web.schemas import (
     BOOLEAN,
     COUNT,
@@ -22,6 +23,7 @@ from interview_edge.web.schemas import (
 MAX_PATHS = 1_000  # of one request
 MAX_AGE_DAYS = 365
 
+_SESSION_ID: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_SESSION_ID}
 _PATHS: Schema = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_PATHS}
 _SESSION_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 128}
 _PATH_AND_WHY = record({"path": TEXT, "code": TEXT, "error": TEXT})

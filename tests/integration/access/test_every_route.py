@@ -91,10 +91,10 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", "/api/ws"): scoped("ingest", right=426),
     ("POST", "/api/ws/ticket"): scoped("ingest"),
     ("GET", f"{STORAGE}/stats"): scoped("admin"),
-    ("GET", f"{STORAGE}/files/<segment:user_id>"): scoped("admin"),
+    ("GET", f"{STORAGE}/files/<segment:user_or_path>"): scoped("admin"),
     ("GET", f"{STORAGE}/download/<key:path>"): scoped("admin", right=404),  # no such file
     ("POST", f"{STORAGE}/download"): scoped("admin", right=400),  # without a body
-    ("DELETE", f"{STORAGE}/files/<key:path>"): scoped("admin", right=404),
+    ("DELETE", f"{STORAGE}/files/<key:user_or_path>"): scoped("admin", right=404),
     ("POST", f"{STORAGE}/delete"): scoped("admin", right=400),
     ("POST", f"{STORAGE}/cleanup"): scoped("admin", right=400),
     ("GET", "/auth/me"): signed_in(200),
@@ -130,8 +130,9 @@ class People:
         session_id = re.sub(r"\W+", "-", f"{method}{pattern}{more}")
         async with self.edge.registry.use(session_id, Caller("alice")):
             pass
-        values = {"session_id": session_id, "stream": "mixed", "seq": "1", "user_id": "alice"} | PAGE_FILE
+        values = {"session_id": session_id, "stream": "mixed", "seq": "1"} | PAGE_FILE
         values["path"] = f"sessions/{session_id}/chunks/00000001.pcm"
+        values["user_or_path"] = "alice" if method == "GET" else values["path"]
         if "key_id" in pattern:
             values["key_id"] = (await self.key(("rag",))).split("_")[1]
         return re.sub(r"<\w+:(\w+)>", lambda found: values[found[1]], pattern)

@@ -45,7 +45,7 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
                 .replace("{stream}", "mixed")
                 .replace("{seq}", "1")
                 .replace("{key_id}", "k")
-                .replace("{user_id}", "u")
+                .replace("{user_or_path}", "sessions%2Fs%2Fchunks%2F00000001.pcm")
                 .replace("{path}", "sessions/s/chunks/00000001.pcm")
             )
             answer = await call(edge.asgi_app, method, target)
@@ -61,9 +61,8 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
             "/auth/keys/{key_id}", "/auth/audit", "/api/ws", "/api/ws/ticket", "/v1/usage", "/realtime/token",
             "/v1/realtime/token",
             "/v1/realtime/client_secrets", "/v1/ingest/health",
-            "/api/audio-storage/stats", "/api/audio-storage/files/{user_id}",
-            "/api/audio-storage/files/{path}", "/api/audio-storage/download",
-            "/api/audio-storage/download/{path}", "/api/audio-storage/delete",
+            "/api/audio-storage/stats", "/api/audio-storage/files/{user_or_path}",
+            "/api/audio-storage/download", "/api/audio-storage/download/{path}", "/api/audio-storage/delete",
             "/api/audio-storage/cleanup",
             "/v1/auth/health", "/v1/realtime/health", "/v1/realtime/calls", "/v1/sessions",
             "/v1/audio/ws/{session_id}", "/v1/audio/ws/{session_id}/{stream}",
