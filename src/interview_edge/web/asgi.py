@@ -28,7 +28,7 @@ from interview_edge.errors import (
 from interview_edge.web.answer_headers import ANSWER, AnswerHeaders, answer_of
 from interview_edge.web.audio_resource import AudioResource
 from interview_edge.web.audit_resource import AuditResource
-from interview_edge.web.audit_trail import AuditTrail, Outcome
+from interview_edge.web.audit_trail import DEED, AuditTrail, Outcome
 from interview_edge.web.auth_resource import AuthResource
 from interview_edge.web.client_address import CLIENT, client_of, find_client
 from interview_edge.web.context import WebContext
@@ -143,7 +143,7 @@ class EdgeAsgi:
             rewritten = {**scope, "path": path, "raw_path": path.encode("ascii"), "root_path": ""}
             with naming(scope[SPAN], match, scope["method"]):
                 async with self._trail.answering(scope, deed, answer.send) as send_audited:
-                    known = {PRINCIPAL: principal, ROUTE: match.route}
+                    known = {PRINCIPAL: principal, ROUTE: match.route, DEED: deed}
                     await self._http(rewritten | known, receive, send_audited)
         except Exception as error:  # the boundary: what it is to the client, refusals.py says
             if answer.status is not None:

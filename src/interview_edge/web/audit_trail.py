@@ -45,14 +45,25 @@ class Outcome(enum.StrEnum):
     UNANSWERED = "unanswered"  # the client went, or the node: it may have been done or not
 
 
+DEED = "interview_edge.deed"  # in the scope of a request that leaves a row
+
+
 @attrs.frozen
 class Deed:
-    """What a request does, as its row will say."""
+    """What a request does, as its row will say. `told` is what its view adds meanwhile."""
 
     action: str
     target: str | None
     principal: Principal
     detail: Mapping[str, Any]
+    told: dict[str, Any] = attrs.field(factory=dict)
+
+
+def tell_audit(scope: Mapping[str, Any], **detail: Any) -> None:
+    """For the row of this request: what only its view knows. Rows are small: no lists of any length."""
+    deed: Deed | None = scope.get(DEED)
+    if deed is not None:
+        deed.told.update(detail)
 
 
 class AuditTrail:
@@ -134,7 +145,7 @@ class AuditTrail:
             principal=deed.principal,
             target=deed.target,
         )
-        entry = attrs.evolve(entry, detail={**deed.detail, **(detail or {})})
+        entry = attrs.evolve(entry, detail={**deed.detail, **deed.told, **(detail or {})})
         try:
             with trio.fail_after(parts.settings.storage_timeout):
                 await parts.catalog.access.append_audit(entry)

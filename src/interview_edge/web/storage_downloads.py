@@ -31,13 +31,14 @@ from interview_edge.errors import (
     ZIP_TOO_LARGE,
     EdgeError,
 )
+from interview_edge.web.audit_trail import tell_audit
 from interview_edge.web.context import WebContext
 from interview_edge.web.file_answers import Downloads, RangedFile, attachment, streamed
 from interview_edge.web.messages import held_by_request, invalid_field, parse_object, read_body
 from interview_edge.web.routes import Content, Parameter, Route
 from interview_edge.web.schemas import TEXT, ref
 from interview_edge.web.storage_schemas import MAX_PATHS
-from interview_edge.web.stored_objects import StoredObjects
+from interview_edge.web.stored_objects import StoredObjects, name_sessions
 from interview_edge.web.zip_stream import zip_objects
 
 PIECE = 1024 * 1024
@@ -145,6 +146,7 @@ class StorageDownloads:
     async def _paths(self, body: dict[str, Any]) -> tuple[str, AsyncGenerator[str, None]]:
         objects = StoredObjects(self.context.parts)
         found = [await objects.find(path) for path in read_paths(body)]
+        tell_audit(request.scope, files=len(found), sessions=name_sessions(found))
         return "audio.zip", _each([each.key for each in found])
 
     async def _session(self, body: dict[str, Any]) -> tuple[str, AsyncGenerator[str, None]]:
@@ -152,6 +154,7 @@ class StorageDownloads:
         if not isinstance(session_id, str):
             raise invalid_field("sessionId", "must be text")
         record = await self.context.parts.catalog.load_session(check_session_id(session_id))
+        tell_audit(request.scope, sessions=[session_id])
         if record is None or record.deleted_at is not None:
             raise EdgeError(SESSION_NOT_FOUND)
         files = self.context.parts.catalog.files

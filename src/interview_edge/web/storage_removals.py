@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import trio
-from quart import Response
+from quart import Response, request
 
 from interview_edge.access.principal import Scope
 from interview_edge.archive.retention import Removal, SweepReport
@@ -25,6 +25,7 @@ from interview_edge.errors import (
     STORAGE_UNAVAILABLE,
     EdgeError,
 )
+from interview_edge.web.audit_trail import tell_audit
 from interview_edge.web.context import WebContext
 from interview_edge.web.messages import invalid_field, parse_object, read_body, whole_in_json
 from interview_edge.web.object_paths import is_result
@@ -33,7 +34,7 @@ from interview_edge.web.schemas import ref
 from interview_edge.web.storage_downloads import BATCH_BODY, read_paths
 from interview_edge.web.storage_resource import megabytes, success
 from interview_edge.web.storage_schemas import MAX_AGE_DAYS, MAX_PATHS
-from interview_edge.web.stored_objects import StoredObject, StoredObjects
+from interview_edge.web.stored_objects import StoredObject, StoredObjects, name_sessions
 
 DAY_MS = 86_400_000
 
@@ -109,6 +110,9 @@ class StorageRemovals:
                     found.append(_deletable(await objects.find(path, expired=True)))
                 except EdgeError as error:
                     outcome.refused[path] = error
+                except BackendError:
+                    outcome.refused[path] = EdgeError(STORAGE_UNAVAILABLE)
+        tell_audit(request.scope, files=len(found), sessions=name_sessions(found))
         with trio.fail_after(parts.settings.upload_timeout):
             outcome.add(await parts.remover.remove([each.file for each in found if each.file is not None]))
         for each in found:
@@ -116,6 +120,7 @@ class StorageRemovals:
                 await self._delete_conflict(each, outcome)
             elif each.key not in outcome.deleted and each.key not in outcome.refused:
                 outcome.refused[each.key] = EdgeError(CHUNK_EXPIRED, fields={"path": each.key})  # gone before
+        tell_audit(request.scope, deleted=len(outcome.deleted), freed_bytes=outcome.freed)
         return outcome
 
     async def _delete_conflict(self, found: StoredObject, outcome: _Outcome) -> None:
@@ -138,10 +143,12 @@ class StorageRemovals:
         if not isinstance(dry_run, bool):
             raise invalid_field("dryRun", "must be true or false")
         parts = self.context.parts
+        tell_audit(request.scope, max_age_days=days, dry_run=dry_run)
         # As long as it takes: each of its calls has a deadline, and a client that goes away ends it.
         report = await parts.remover.sweep(
             parts.wall_ms() - days * DAY_MS, unless_live=self.context.registry.unless_live, dry_run=dry_run
         )
+        tell_audit(request.scope, deleted=report.files, freed_bytes=report.freed_bytes)
         return success(_show_sweep(report, dry_run))
 
 

@@ -5,6 +5,7 @@ name alone.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import attrs
 
@@ -14,6 +15,8 @@ from interview_edge.catalog.protocol import Catalog
 from interview_edge.errors import CHUNK_EXPIRED, FILE_NOT_FOUND, EdgeError
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.web.object_paths import check_object_key, component_of, is_conflict, is_result
+
+SESSIONS_NAMED = 100
 
 _TYPES = {"flac": "audio/flac", "wav": "audio/wav", "json": "application/json"}
 
@@ -39,8 +42,8 @@ class StoredObject:
 class StoredObjects:
     """Objects looked up by their paths, for one request: a session once, however many of its objects.
 
-    `find` raises EdgeError: path_refused, file_not_found, chunk_expired. CatalogUnavailable, BackendError. The
-    caller sets the deadline.
+    `find` raises EdgeError: path_refused, file_not_found, chunk_expired; CatalogUnavailable, BackendError.
+    The caller sets the deadline.
     """
 
     parts: NodeParts
@@ -82,6 +85,11 @@ async def _live_session(component: str, catalog: Catalog) -> str | None:
     session_id = await catalog.files.session_of(component)
     record = None if session_id is None else await catalog.load_session(session_id)
     return None if record is None or record.deleted_at is not None else record.session_id
+
+
+def name_sessions(found: Iterable[StoredObject]) -> list[str]:
+    """Of which sessions the objects are, for an audit row: the first hundred."""
+    return sorted({each.session_id for each in found})[:SESSIONS_NAMED]
 
 
 def _etag(*named: object) -> str:

@@ -67,6 +67,54 @@ async def test_a_batch_says_of_each_path_what_became_of_it(open_admin: OpenAdmin
         assert [info.key async for info in backend.list("")] == ["sessions/s/result.json"]
 
 
+async def test_a_store_that_fails_one_look_keeps_no_other_from_going(open_admin: OpenAdmin) -> None:
+    backend = FaultyBackend(MemoryBackend(), [PlannedFault("head", 1, Effect.UNAVAILABLE)])
+    async with open_admin(backend=backend, storage="memory://") as admin:
+        await admin.record("s", 1)
+        conflict = conflict_key(StreamKey("s"), 1, b"i" * 16)
+        await backend.put(conflict, b"other")
+        done = await admin.data("POST", "/api/audio-storage/delete", body={"paths": [conflict, key_of(1)]})
+        assert done["deleted"] == [key_of(1)]
+        assert [(each["path"], each["code"]) for each in done["failed"]] == [
+            (conflict, "storage_unavailable")
+        ]
+        assert await admin.data("DELETE", f"{FILES}/{conflict}") == {
+            "deleted": [conflict],
+            "failed": [],
+            "freedSpaceBytes": 5,
+        }
+
+
+async def test_the_audit_says_what_went(open_admin: OpenAdmin) -> None:
+    async with open_admin() as admin:
+        for name in ("a/b", "c"):
+            await admin.record(name, 2)
+        keys = [key_of(1, "a%2Fb"), key_of(1, "c"), key_of(9, "c")]
+        for body in ({"paths": keys[:2]}, {"sessionId": "c"}):
+            assert (await admin.ask("POST", "/api/audio-storage/download", body=body)).status == 200
+        await admin.data("POST", "/api/audio-storage/delete", body={"paths": keys})
+        await age(admin, "c", 30)
+        await admin.data("POST", "/api/audio-storage/cleanup", body={"maxAgeDays": 30})
+        audit = await admin.edge.parts.catalog.access.audit(limit=10)
+        rows = [entry for _, entry in audit if entry.action.startswith("storage.")]
+        told = [
+            {name: value for name, value in row.detail.items() if name not in ("route", "status")}
+            for row in rows
+        ]
+        assert [row.action for row in rows] == [
+            *["storage.download"] * 2,
+            "storage.delete",
+            "storage.cleanup",
+        ]
+        assert told == [
+            {"files": 2, "sessions": ["a/b", "c"]},
+            {"sessions": ["c"]},
+            {"files": 2, "sessions": ["a/b", "c"], "deleted": 2, "freed_bytes": 64_000},
+            {"max_age_days": 30, "dry_run": False, "deleted": 1, "freed_bytes": 32_000},
+        ]
+        assert {row.owner for row in rows} == {"root"}
+
+
 async def age(admin: Admin, session_id: str, days: int) -> None:
     """As if the session's files had been stored so many days before."""
     past = admin.edge.parts.wall_ms() - days * DAY_MS - 1

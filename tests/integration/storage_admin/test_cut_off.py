@@ -1,4 +1,4 @@
-"""A ZIP over a real socket: one that is cut off looks cut off."""
+"""Downloads over a real socket: one that is cut off looks cut off."""
 
 from __future__ import annotations
 
@@ -57,6 +57,17 @@ async def test_a_zip_that_the_store_cuts_off_is_no_whole_answer(tmp_path: Path) 
         again = await client.post(ONE, json={"sessionId": "s"})
         with zipfile.ZipFile(io.BytesIO(again.content)) as whole:
             assert len(whole.namelist()) == SECONDS + 1  # and the manifest
+
+
+async def test_an_object_shorter_than_recorded_is_no_whole_answer(tmp_path: Path) -> None:
+    backend = FaultyBackend(MemoryBackend())
+    async with downloads(tmp_path, backend) as client:
+        key = "sessions/s/chunks/00000001.pcm"
+        await backend.put(key, second(1)[:7])
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"{ONE}/{key}")
+        again = await client.get(f"{ONE}/sessions/s/chunks/00000002.pcm")
+        assert again.content == second(2)
 
 
 async def test_a_store_that_is_away_from_the_start_is_an_error(tmp_path: Path) -> None:
