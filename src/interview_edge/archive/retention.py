@@ -122,8 +122,7 @@ class FileRemover:
         """
         sweep = _Sweep(before_ms, unless_live, dry_run)
         tally = _Tally()
-        if not dry_run:
-            await self._finish(tally)
+        await self._finish(tally, dry_run)
         after = ""
         while not tally.stopped and (
             due := await self._ask(self._files.sessions_to_sweep(before_ms, limit=PAGE, after=after))
@@ -140,12 +139,15 @@ class FileRemover:
         await self._finish(tally)
         return tally.report()
 
-    async def _finish(self, tally: _Tally) -> None:
+    async def _finish(self, tally: _Tally, dry_run: bool = False) -> None:
         after: tuple[str, str] | None = None
         while not tally.stopped and (
             files := await self._ask(self._files.undeleted(limit=PAGE, after=after))
         ):
             after = files[-1].session_id, files[-1].key
+            if dry_run:
+                tally.count_freed(len(files), sum(file.size for file in files))
+                continue
             for _, part in groupby(files, lambda file: file.session_id):
                 tally.count(await self._delete(list(part)))
 

@@ -122,6 +122,17 @@ async def test_a_sweep_gives_up_what_is_older_and_nothing_else(
         assert await sweep(node, NOW) == SweepReport(), "one with an earlier age, too"
 
 
+async def test_a_dry_run_counts_what_an_earlier_removal_left(open_node: OpenNode, clock: Clock) -> None:
+    async with open_node(MemoryBackend(), now_ms=clock) as node:
+        await fill(node, clock)
+        await node.catalog.files.expire(KEY.session_id, [(await files_of(node, KEY.session_id))[0].key])
+        dry = await sweep(node, NOW + DAY, dry_run=True)
+        assert (dry.files, dry.freed_bytes) == (6, 6 * CHUNK_BYTES)
+        assert len(await node.catalog.files.undeleted(limit=10)) == 1, "a dry run changes nothing"
+        assert await sweep(node, NOW + DAY) == dry
+        await assert_swept(node)
+
+
 async def test_a_second_that_expired_is_held_and_a_repeat_of_it_a_duplicate(
     open_node: OpenNode, clock: Clock
 ) -> None:
