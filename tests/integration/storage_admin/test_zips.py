@@ -148,6 +148,18 @@ async def test_a_session_of_too_many_files(open_admin: OpenAdmin, monkeypatch: p
         assert (await admin.ask("POST", ONE, body={"sessionId": "s"})).status == 200
 
 
+async def test_each_object_is_a_step_of_its_own_also_one_that_is_missing() -> None:
+    """Each step of an answer has a deadline: a thousand lost objects mustn't be one step."""
+
+    async def keys() -> AsyncGenerator[str, None]:
+        for seq in range(3):
+            yield f"sessions/s/chunks/{seq:08d}.pcm"
+
+    pieces = [piece async for piece in zip_objects(keys(), MemoryBackend(), now=0.0, timeout=5.0)]
+    assert pieces[:3] == [b""] * 3
+    assert len(pieces) == 4
+
+
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="there is no unzip here")
 async def test_other_programs_read_it(tmp_path: Path) -> None:
     stream = ZipStream(now=0.0)
