@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -34,8 +34,12 @@ async def call(
     root_path: str = "",
     client: str = "127.0.0.1",
     scheme: str = "http",
+    take: Callable[[bytes], object] | None = None,
 ) -> Answer:
-    """One HTTP request. `target` is what the request line holds, percent-encoded, query and all."""
+    """One HTTP request. `target` is what the request line holds, percent-encoded, query and all.
+
+    `take` gets the pieces of a body too large to be kept; the answer has none then.
+    """
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     scope = _scope("http", target, {"content-length": str(len(sent))} | dict(headers or {}), root_path)
     scope |= {"client": (client, 1), "scheme": scheme}
@@ -53,6 +57,9 @@ async def call(
 
     async def send(message: Any) -> None:
         await trio.lowlevel.checkpoint()
+        if take is not None and message["type"] == "http.response.body":
+            take(message.get("body", b""))
+            message = {**message, "body": b""}
         answered.append(message)
 
     with trio.fail_after(PATIENCE):

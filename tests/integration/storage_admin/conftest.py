@@ -13,7 +13,9 @@ import pytest
 from api_keys import bearer, give_key
 from asgi_calls import Answer, call
 from interview_edge.app import Edge
-from interview_edge.core.models import Caller
+from interview_edge.catalog.protocol import StoredChunks
+from interview_edge.core.keys import chunk_key
+from interview_edge.core.models import Caller, Extent, LedgerSnapshot, StreamKey
 from nodes import nodes_in, second
 
 
@@ -54,6 +56,17 @@ class Admin:
             await session.settle()
         await self.edge.parts.archive.flush(session_id)
         await self.edge.registry.close_one(session_id)
+
+    async def name_files(self, session_id: str, count: int, size: int = 32_000) -> list[str]:
+        """A session of alice with so many files of `size` bytes, which only the catalog knows; their keys."""
+        key, catalog = StreamKey(session_id), self.edge.parts.catalog
+        await catalog.open_session(session_id, 1, Caller("alice"))
+        extents = [
+            Extent(seq, seq, chunk_key(key, seq), 32_000, b"h" * 32, object_size=size)
+            for seq in range(1, count + 1)
+        ]
+        await catalog.record_stored(StoredChunks(key, extents, {}, LedgerSnapshot(((1, count),)), 1))
+        return [extent.key for extent in extents]
 
 
 OpenAdmin = Callable[..., AbstractAsyncContextManager[Admin]]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from interview_edge.backends.memory import MemoryBackend
-from interview_edge.core.models import Caller, Extent, LedgerSnapshot, StreamKey
+from interview_edge.core.models import StreamKey
 from interview_edge.testing.catalog_steps import stored_chunks
 from interview_edge.web.cursors import encode_cursor
 from interview_edge.web.storage_resource import format_size
@@ -64,22 +64,14 @@ async def test_a_user_may_be_called_anything(open_admin: OpenAdmin, user: str) -
 async def test_ten_thousand_files_page_without_gap_or_repeat(open_admin: OpenAdmin) -> None:
     """Also while some are deleted and others come."""
     async with open_admin() as admin:
-        catalog = admin.edge.parts.catalog
-        await catalog.open_session("s", 1, Caller("alice"))
-        key = StreamKey("s")
-        step = stored_chunks(1, 1, key=key)
-        extents = [
-            Extent(seq, seq, f"sessions/s/chunks/{seq:08d}.pcm", 32_000, b"h" * 32, object_size=32_000)
-            for seq in range(1, MANY + 1)
-        ]
-        await catalog.record_stored(type(step)(key, extents, {}, LedgerSnapshot(((1, MANY),)), 1))
+        catalog, keys = admin.edge.parts.catalog, await admin.name_files("s", MANY)
         seen: list[int] = []
         async for page in pages(admin, "alice", 1_000):
             seen += [file["firstSeq"] for file in page]
             if len(seen) == 3_000:
                 # The last one seen, one seen, one to come; and a new one.
-                await catalog.files.expire("s", [f"sessions/s/chunks/{n:08d}.pcm" for n in (3_000, 5, 7_000)])
-                await catalog.record_stored(stored_chunks(MANY + 1, MANY + 1, key=key, at=2))
+                await catalog.files.expire("s", [keys[seq - 1] for seq in (3_000, 5, 7_000)])
+                await catalog.record_stored(stored_chunks(MANY + 1, MANY + 1, key=StreamKey("s"), at=2))
         assert seen == [*range(1, 7_000), *range(7_001, MANY + 2)]
 
 
