@@ -25,7 +25,6 @@ MAX_AGE_DAYS = 365
 
 _SESSION_ID: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_SESSION_ID}
 _PATHS: Schema = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": MAX_PATHS}
-_SESSION_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 128}
 _PATH_AND_WHY = record({"path": TEXT, "code": TEXT, "error": TEXT})
 
 
