@@ -20,7 +20,7 @@ from interview_edge.wire.frames import Ack, ChunkFrame, GoingAway, Hello, Ready
 from server_process import ServerProcess, serving
 
 GRACE = 4.0  # seconds: EDGE_DRAIN_TIMEOUT of these servers
-SLACK = 2.0  # for closing databases and the interpreter on a busy machine
+SLACK = 6.0  # for closing databases and the interpreter on a machine whose cores are all busy
 SETTINGS: dict[str, object] = {
     "EDGE_DRAIN_TIMEOUT": GRACE,
     "EDGE_SEND_TIMEOUT": 60,
