@@ -217,7 +217,7 @@ class Settings:
     transcription_late_after: float = attrs.field(default=10.0, validator=_between(0.001, 3600))
     transcription_wait: float = attrs.field(default=10.0, validator=_between(0, 600))
     model_dir: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
-    local_workers: int = attrs.field(default=1, validator=_between(1, 64))
+    local_workers: int = attrs.field(default=2, validator=_between(1, 64))
     local_threads: int | None = attrs.field(
         default=None, validator=attrs.validators.optional(_between(1, 256))
     )

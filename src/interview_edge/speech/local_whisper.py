@@ -30,11 +30,15 @@ MANDARIN = "zh"
 
 @attrs.frozen(kw_only=True)
 class LocalWhisperOptions:
-    """`workers` utterances at once, each on `threads` cores."""
+    """`workers` utterances at once, each on `threads` cores; default: all of them, shared out."""
 
     model_dir: Path
-    workers: int = 1
-    threads: int = max(1, (os.cpu_count() or 1) // 2)
+    workers: int = 2
+    threads: int | None = None
+
+    @property
+    def cores_each(self) -> int:
+        return self.threads or max(1, (os.cpu_count() or 1) // self.workers)
 
 
 class LocalWhisper:
@@ -92,7 +96,7 @@ def _open_model(options: LocalWhisperOptions) -> Any:
             str(folder_of(WHISPER_BASE, options.model_dir)),
             device="cpu",
             compute_type="int8",
-            cpu_threads=options.threads,
+            cpu_threads=options.cores_each,
             num_workers=options.workers,
             local_files_only=True,
         )

@@ -67,8 +67,9 @@ def http_options(settings: Settings) -> HttpTranscription:
 
 def local_options(settings: Settings) -> LocalWhisperOptions:
     """How the local model runs."""
-    threads = {} if settings.local_threads is None else {"threads": settings.local_threads}
-    return LocalWhisperOptions(model_dir=settings.models_path, workers=settings.local_workers, **threads)
+    return LocalWhisperOptions(
+        model_dir=settings.models_path, workers=settings.local_workers, threads=settings.local_threads
+    )
 
 
 def _open_plugin(name: str, settings: Settings) -> AbstractAsyncContextManager[Transcriber]:
