@@ -7,7 +7,7 @@ from collections import deque
 import attrs
 import trio
 
-from interview_edge.speech.transcriber import Transcript, TranscriptionFailed
+from interview_edge.speech.transcriber import Transcript
 
 
 @attrs.define(eq=False)
@@ -15,7 +15,7 @@ class Stenographer:
     """A transcriber whose text is how much it was given. `answers` come first, one a call: each is raised."""
 
     provider: str = "stenographer"
-    answers: deque[TranscriptionFailed] = attrs.field(factory=deque)
+    answers: deque[Exception] = attrs.field(factory=deque)
     asked: list[bytes] = attrs.field(factory=list)
     prompts: list[str | None] = attrs.field(factory=list)
     go_on: trio.Event = attrs.field(factory=trio.Event)

@@ -13,17 +13,13 @@ import trio
 from interview_edge.archive.objects import Codec
 from interview_edge.archive.planning import SEGMENT_CHUNKS
 from interview_edge.backends.protocol import BackendError, ObjectNotFound, StorageBackend
-from interview_edge.catalog.protocol import Catalog, CatalogUnavailable
+from interview_edge.catalog.protocol import Catalog
 from interview_edge.core.models import Extent, StreamKey
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.errors import CHUNK_EXPIRED, EdgeError
-from interview_edge.journal import Journal, JournalError
+from interview_edge.journal import Journal
 
 READ_AHEAD = 4  # gets at once for one reader: hides a store's latency without taking it all
-
-
-# What reading audio may raise for a room below that fails.
-AudioReaderErrors = (BackendError, CatalogUnavailable, JournalError, EdgeError, trio.TooSlowError)
 
 
 class AudioReader:

@@ -13,7 +13,6 @@ from functools import partial
 import structlog
 import trio
 
-from interview_edge.archive.reader import AudioReaderErrors
 from interview_edge.core.models import Utterance
 from interview_edge.core.pcm import CHUNK_SAMPLES
 from interview_edge.core.wav import encode_wav
@@ -47,7 +46,8 @@ async def _resolve(session: Session, utterance: Utterance, pcm: bytes, text: str
     try:
         with trio.fail_after(parts.settings.finalize_timeout):
             await resolve(session, request, parts)
-    except AudioReaderErrors as error:  # a refusal, a catalog that is away, a lane that is full
+    # A full lane, a catalog that is away, a plugin's defect: none of them may end the session.
+    except Exception as error:
         log.warning(
             "an utterance was not resolved",
             session_id=session.session_id,

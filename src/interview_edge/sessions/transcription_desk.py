@@ -11,8 +11,9 @@ Each session's utterances are written in order, one at a time; sessions take tur
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -21,7 +22,7 @@ import structlog
 import trio
 
 from interview_edge.archive.reader import AudioReader
-from interview_edge.backends.protocol import BackendError
+from interview_edge.backends.protocol import BackendUnavailable
 from interview_edge.catalog.protocol import Catalog, CatalogUnavailable, SessionIsDeleted
 from interview_edge.core.fair_queue import FairQueue
 from interview_edge.core.models import Event, NewEvent, StreamKey, Utterance
@@ -80,6 +81,10 @@ class LiveSession(Protocol):
     def published(self, events: Sequence[Event]) -> None: ...
 
 
+# What may have passed at the next try.
+_PASSING = (BackendUnavailable, CatalogUnavailable, JournalError, trio.TooSlowError)
+
+
 class _AudioGone(Exception):
     """The seconds of an utterance have expired, or were never held."""
 
@@ -126,7 +131,7 @@ class TranscriptionDesk:
         for utterance in utterances:
             if len(self._queue) >= MAX_WAITING:
                 self._left_in_catalog = True
-                return
+                break  # what came before it still has to wake a worker
             if (session_id, utterance) in self._known:
                 continue
             self._known.add((session_id, utterance))
@@ -153,11 +158,31 @@ class TranscriptionDesk:
         """The transcriber's name."""
         return self._transcriber.provider
 
-    async def transcribe(self, pcm: bytes, *, prompt: str | None = None) -> Transcript:
-        """The text of an utterance that waits nowhere, past the queue. Raises TranscriptionFailed."""
-        found = await self._transcriber.transcribe(pcm, language=self._policy.language, prompt=prompt)
+    async def transcribe(
+        self, read: Callable[[], Awaitable[bytes]], *, prompt: str | None = None
+    ) -> tuple[bytes, Transcript]:
+        """The PCM that `read` gives, and what was said in it, past the queue.
+
+        Raises TranscriptionFailed, whatever went wrong: neither a damaged object nor a plugin's defect
+        may end a session or the node (invariant 5).
+        """
+        try:
+            with trio.fail_after(self._policy.storage_timeout):
+                pcm = await read()
+        except _PASSING as error:
+            raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
+        except _AudioGone:
+            raise
+        except Exception as error:  # a lost or damaged object: another try finds the same
+            raise TranscriptionFailed(Failure.BROKEN, f"the audio: {type(error).__name__}") from error
+        try:
+            found = await self._transcriber.transcribe(pcm, language=self._policy.language, prompt=prompt)
+        except TranscriptionFailed:
+            raise
+        except Exception as error:  # a plugin's may be anything, and its text may hold a secret
+            raise TranscriptionFailed(Failure.BROKEN, type(error).__name__) from error
         self._note_success()
-        return found
+        return pcm, found
 
     async def record(self, session_id: str, event: NewEvent) -> None:
         """Append an event of such an utterance, as soon as the catalog takes it."""
@@ -220,7 +245,7 @@ class TranscriptionDesk:
             taken = self._queue.take()
             if taken is not None:
                 await self._handle(*taken)
-            elif self._left_in_catalog and not self._loading:
+            elif self._left_in_catalog and not self._loading and len(self._queue) <= MAX_WAITING // 2:
                 await self._load()
             else:
                 await self._changed.wait()
@@ -255,12 +280,7 @@ class TranscriptionDesk:
                 await self._back_off(session_id, error)
 
     async def _transcribe(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
-        try:
-            with trio.fail_after(self._policy.storage_timeout):
-                pcm = await self._audio(session_id, utterance)
-        except (BackendError, CatalogUnavailable, JournalError, trio.TooSlowError) as error:
-            raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
-        found = await self.transcribe(pcm)
+        pcm, found = await self.transcribe(partial(self._audio, session_id, utterance))
         return transcript_event(utterance, self._wall_ms(), found, self.provider), pcm
 
     def _note_success(self) -> None:

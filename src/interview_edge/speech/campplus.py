@@ -89,7 +89,7 @@ def load_campplus(root: Path, *, threads: int = 1) -> CamPlus:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
+    except Exception as error:  # onnxruntime's own, of no common kind
         raise ModelError(f"{MODEL_ID} can't be loaded: {type(error).__name__}") from error
     return CamPlus(session)
 
@@ -143,7 +143,7 @@ def _write_cache(cache: Path, graph: bytes) -> None:
                 scratch.flush()
                 os.fsync(scratch.fileno())
                 os.replace(scratch.name, cache)
-            except BaseException:
+            except BaseException:  # whatever ends it, no half of a file stays
                 os.unlink(scratch.name)
                 raise
     except OSError:

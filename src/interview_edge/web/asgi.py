@@ -238,7 +238,7 @@ class EdgeAsgi:
             deed = await self._trail.deed(scope, into, principal)
             if deed is not None:
                 await self._trail.note(scope, deed, Outcome.DONE)
-        except Exception as error:
+        except Exception as error:  # the boundary: the socket is told in the table's words
             raise self._refusal(error) from error
 
     async def _refuse_socket(

@@ -13,7 +13,6 @@ from functools import partial
 import attrs
 import trio
 
-from interview_edge.archive.reader import AudioReaderErrors
 from interview_edge.core.models import Event
 from interview_edge.core.transcripts import TRANSCRIPT
 from interview_edge.sessions.session import Session
@@ -158,11 +157,8 @@ class LiveScribe:
         await self._desk.record(self._session.session_id, event)
 
     async def _transcribe(self, utterance: Utterance) -> Transcript:
-        try:
-            pcm = await utterance.read()
-        except AudioReaderErrors as error:
-            raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
-        return await self._desk.transcribe(pcm, prompt=utterance.prompt)
+        _, found = await self._desk.transcribe(utterance.read, prompt=utterance.prompt)
+        return found
 
     # -- what is said
 

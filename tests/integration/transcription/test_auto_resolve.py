@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from asgi_calls import call
 from inference_api import answer_of
@@ -107,3 +108,25 @@ async def test_a_model_that_fails_costs_a_name_and_no_line(open_node: OpenNode, 
         events = await resolved(edge, len(long_enough) - 1)
         assert events[0]["utterance"] == long_enough[1]["utterance"]
         assert len(await lines(edge)) == len(written)
+
+
+async def test_a_model_that_raises_anything_ends_no_session(open_node: OpenNode, speech: list[bytes]) -> None:
+    class Defective(Voices):
+        async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+            self.asked.append(request)
+            raise RuntimeError("a defect of the plugin")
+
+    voices = Defective()
+    async with open_node(transcriber=ready(), inference=voices) as edge, connect(edge, "s") as client:
+        await client.hello(resolve=True)
+        for seq, pcm in enumerate(speech, 1):
+            await client.send_chunk(seq, pcm)
+        await client.answers(len(speech))
+        session = edge.registry.live("s")
+        with trio.fail_after(20):
+            while not voices.asked:
+                await trio.sleep(0.002)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert edge.registry.live("s") is session
+        await client.send_chunk(len(speech) + 1)
+        assert (await client.answer())["status"] == "stored"

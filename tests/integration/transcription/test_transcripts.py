@@ -14,6 +14,7 @@ from asgi_calls import call
 from interview_edge.app import Edge
 from interview_edge.catalog import CatalogUnavailable
 from interview_edge.core.pcm import SAMPLE_BYTES
+from interview_edge.sessions import transcription_desk
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from nodes import OpenNode, connect, nodes_in
@@ -300,3 +301,79 @@ async def test_a_wrong_format_and_an_unknown_session(open_node: OpenNode) -> Non
         assert (wrong.status, wrong.json()["field"]) == (400, "format")
         unknown = await call(edge.asgi_app, "GET", "/v1/sessions/s/transcript")
         assert (unknown.status, unknown.json()["code"]) == (404, "session_not_found")
+
+
+async def test_a_plugin_that_raises_anything_costs_a_line_and_no_node(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = ready()
+    pen.answers.extend(RuntimeError("a defect of the plugin") for _ in range(MAX_BROKEN))
+    async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
+        await speak(edge, "s", speech)
+
+        async def nothing_waits() -> bool:
+            ended = await events_of(edge, "s", "speech_ended")
+            return len(ended) > 1 and not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        written = await events_of(edge, "s", "transcript", "transcript_failed")
+        assert [w["type"] for w in written[:2]] == ["transcript_failed", "transcript"]
+        assert (written[0]["failure"], written[0]["detail"]) == ("broken", "RuntimeError")
+        await speak(edge, "another", speech[:1])
+
+
+async def test_audio_that_can_t_be_read_costs_its_line(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged object is told by its decoder, which raises what it likes."""
+    async with open_node(transcriber=ready(), retry_initial=0.001, retry_max=0.002) as edge:
+        assert edge.parts.desk is not None
+
+        async def damaged(*_: Any) -> bytes:
+            raise ValueError("not a FLAC")
+
+        monkeypatch.setattr(edge.parts.desk, "_audio", damaged)
+        await speak(edge, "s", speech)
+
+        async def nothing_waits() -> bool:
+            ended = await events_of(edge, "s", "speech_ended")
+            return len(ended) > 1 and not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        written = await events_of(edge, "s", "transcript", "transcript_failed")
+        assert {w["detail"] for w in written} == {"the audio: ValueError"}
+
+
+async def test_a_full_queue_is_not_filled_up_again_and_again(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no room waits in the catalog, and idle workers let it."""
+    monkeypatch.setattr(transcription_desk, "MAX_WAITING", 2)
+    pen = Stenographer()
+    async with open_node(transcriber=pen, transcription_concurrency=2) as edge:
+        looks = 0
+        look = edge.parts.catalog.untranscribed
+
+        async def counted(**more: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return await look(**more)
+
+        monkeypatch.setattr(edge.parts.catalog, "untranscribed", counted)
+        await speak(edge, "s", speech * 3)
+
+        async def all_heard() -> bool:
+            return len(await edge.parts.catalog.untranscribed(limit=100)) > 4
+
+        await until(all_heard)
+        looks = 0
+        await trio.sleep(0.05)  # workers that look again do it hundreds of times
+        assert looks <= 1
+        pen.go_on.set()
+
+        async def nothing_waits() -> bool:
+            return not await look(limit=1)
+
+        await until(nothing_waits)
+        ended = await events_of(edge, "s", "speech_ended")
+        assert len(await events_of(edge, "s", "transcript")) == len(ended)
