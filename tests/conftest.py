@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, find, settings
+from hypothesis import strategies as st
 
 from api_keys import MADE
 from openai_api import KEY as OPERATOR_KEY
@@ -66,3 +68,11 @@ def _fail(report: Any) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = "failed"
     report.longrepr = f"REQUIRE_ALL=1, but: {reason}"
+
+
+def pytest_collection_finish() -> None:
+    """Let Hypothesis read our modules' constants and Unicode's tables now, in no test's time.
+
+    On a fresh clone its first draw of a text does so, 1.5 s long, and fails its own check for slow input.
+    """
+    find(st.text(), lambda _: True, settings=settings(database=None, suppress_health_check=list(HealthCheck)))
