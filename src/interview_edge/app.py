@@ -205,6 +205,8 @@ def _desk_policy(settings: Settings) -> DeskPolicy:
         workers=settings.local_workers if local else settings.transcription_concurrency,
         language=settings.transcription_language,
         late_after=settings.transcription_late_after,
+        defer_after=settings.transcription_defer_after,
+        watch_interval=min(1.0, settings.transcription_late_after / 4),
         retry_initial=settings.retry_initial,
         retry_max=settings.retry_max,
         storage_timeout=settings.storage_timeout,

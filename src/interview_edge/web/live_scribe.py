@@ -16,12 +16,14 @@ import trio
 from interview_edge.core.models import Event
 from interview_edge.core.transcripts import TRANSCRIPT
 from interview_edge.sessions.session import Session
-from interview_edge.sessions.transcription_desk import (
+from interview_edge.sessions.transcript_events import (
+    DEFERRED,
+    LATE,
     TRANSCRIPT_FAILED,
-    TranscriptionDesk,
     failed_event,
     transcript_event,
 )
+from interview_edge.sessions.transcription_desk import TranscriptionDesk
 from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
 from interview_edge.web.transcripts import Utterance
 from interview_edge.wire.browser_frames import (
@@ -92,8 +94,10 @@ class LiveScribe:
             self._is_working = self._session.start_soon(self._work)
 
     def tell(self, events: Sequence[Event]) -> None:
-        """What the desk has written of the server's utterances."""
+        """What the desk has written of the server's utterances, and how late it is."""
         for event in events:
+            if event.type in (LATE, DEFERRED):
+                self._say_late(event)
             if event.type in (TRANSCRIPT, TRANSCRIPT_FAILED) and "utterance_id" not in event.body:
                 waiting = self._by_server.pop(event.body["utterance"], None)
                 if waiting is not None:
@@ -190,6 +194,11 @@ class LiveScribe:
                 utterance_id=utterance.utterance_id,
             )
         )
+
+    def _say_late(self, event: Event) -> None:
+        told = f"{event.body['waiting']} utterances wait for their transcripts; their audio is stored"
+        why = event.body["failure"] or event.type.removeprefix("transcription_")
+        self._say(TranscriptionError(error=told, details=why, timestamp=self._now_ms()))
 
     def _fail(self, utterance: Utterance, error: TranscriptionFailed, *, is_prefetch: bool) -> None:
         self._say(

@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import trio
 import trio.testing
 
 from asgi_calls import call
-from interview_edge.app import Edge
 from interview_edge.catalog import CatalogUnavailable
 from interview_edge.core.pcm import SAMPLE_BYTES
 from interview_edge.sessions import transcription_desk
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from nodes import OpenNode, connect, nodes_in
+from speaking import events_of, quieter, speak, until
 from stenographer import Stenographer, ready
-
-
-async def speak(edge: Edge, session_id: str, seconds: list[bytes]) -> None:
-    async with connect(edge, session_id) as client:
-        for seq, pcm in enumerate(seconds, 1):
-            await client.send_chunk(seq, pcm)
-        await client.answers(len(seconds))
-
-
-async def events_of(edge: Edge, session_id: str, *types: str) -> list[dict[str, Any]]:
-    return [
-        e.to_wire() for e in await edge.parts.catalog.events(session_id, limit=1_000, types=types or None)
-    ]
-
-
-async def until(reached: Callable[[], Any], seconds: float = 20.0) -> None:
-    with trio.fail_after(seconds):
-        while not await reached():
-            await trio.sleep(0.002)
 
 
 async def test_each_utterance_is_written_once_in_order_from_its_own_audio(
@@ -141,27 +120,6 @@ async def test_an_utterance_that_a_provider_breaks_on_holds_up_no_other(
         assert (written[0]["failure"], written[0]["detail"]) == ("broken", "garbage")
 
 
-async def test_who_is_late_is_told_and_told_when_it_is_over(open_node: OpenNode, speech: list[bytes]) -> None:
-    pen = Stenographer()
-    async with open_node(transcriber=pen, transcription_late_after=0.01) as edge:
-        await speak(edge, "s", speech)
-
-        async def late() -> bool:
-            return bool(await events_of(edge, "s", "transcription_late"))
-
-        await until(late)
-        assert edge.parts.desk is not None
-        assert edge.parts.desk.figures().late_sessions == 1
-        pen.go_on.set()
-
-        async def over() -> bool:
-            return bool(await events_of(edge, "s", "transcription_caught_up"))
-
-        await until(over)
-        said = await events_of(edge, "s", "transcription_late", "transcription_caught_up")
-        assert [each["type"] for each in said] == ["transcription_late", "transcription_caught_up"]
-
-
 async def test_a_catalog_that_is_away_asks_the_provider_nothing_twice(
     open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,11 +186,6 @@ async def test_a_talker_does_not_starve_the_others(open_node: OpenNode, speech: 
 
         await until(written)
         assert [pcm in b"".join(whispered) for pcm in pen.asked].index(True) <= 2
-
-
-def quieter(pcm: bytes) -> bytes:
-    """At half the level."""
-    return (np.frombuffer(pcm, "<i2") // 2).astype("<i2").tobytes()
 
 
 async def test_a_deleted_session_is_written_no_more(open_node: OpenNode, speech: list[bytes]) -> None:
