@@ -45,6 +45,7 @@ from interview_edge.sessions.auto_resolving import resolve_written
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.memory_watch import MemoryWatch
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.partial_transcripts import PartialTranscripts
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.transcription_desk import DeskPolicy, TranscriptionDesk
 from interview_edge.settings import Settings, SettingsError
@@ -249,6 +250,10 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         nursery.start_soon(edge.access.ring.run)
         if edge.parts.desk is not None:
             nursery.start_soon(edge.parts.desk.run)
+            if edge.settings.transcription_partials:
+                interval = edge.settings.transcription_partials
+                partials = PartialTranscripts(edge.parts.desk, lambda: edge.registry, interval)
+                nursery.start_soon(partials.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
         nursery.start_soon(edge.parts.daily_sweep.run, edge.registry.unless_live)

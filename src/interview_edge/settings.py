@@ -216,6 +216,7 @@ class Settings:
     transcription_concurrency: int = attrs.field(default=4, validator=_between(1, 64))
     transcription_late_after: float = attrs.field(default=10.0, validator=_between(0.001, 3600))
     transcription_defer_after: float = attrs.field(default=60.0, validator=_between(0.001, 86_400))
+    transcription_partials: float = attrs.field(default=2.5, validator=_between(0, 60))  # seconds; 0: none
     transcription_wait: float = attrs.field(default=10.0, validator=_between(0, 600))
     model_dir: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     local_workers: int = attrs.field(default=2, validator=_between(1, 64))

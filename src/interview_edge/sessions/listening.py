@@ -143,6 +143,17 @@ class Listening:
     def positions(self) -> dict[str, VadPosition]:
         return self._resumed | {name: ear.vad.position() for name, ear in self._ears.items()}
 
+    def open_utterances(self) -> list[Utterance]:
+        """Those that go on, as far as they were heard, once their start is committed; not where a client says
+        itself where speech is.
+        """
+        others = {event.stream for event in self._events} | self._session.declared.streams
+        return [
+            Utterance(name, *found)
+            for name, ear in self._ears.items()
+            if name not in others and (found := ear.vad.open_utterance) is not None
+        ]
+
     def close(self) -> None:
         """No more wakes. Idempotent."""
         self._wakes.close()

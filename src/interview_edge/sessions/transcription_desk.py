@@ -144,6 +144,21 @@ class TranscriptionDesk:
             await self._changed.wait()
 
     @property
+    def workers(self) -> int:
+        """How many utterances are worked on at once."""
+        return self._policy.workers
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and nothing is at work."""
+        return not len(self._queue)
+
+    async def wanted(self) -> None:
+        """Wait until something does."""
+        while self.is_idle:
+            await self._changed.wait()
+
+    @property
     def provider(self) -> str:
         """The transcriber's name."""
         return self._transcriber.provider
@@ -266,7 +281,7 @@ class TranscriptionDesk:
                 await self._back_off(session_id, error)
 
     async def _transcribe(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
-        pcm, found = await self.transcribe(partial(self._audio, session_id, utterance))
+        pcm, found = await self.transcribe(partial(self.read, session_id, utterance))
         return transcript_event(utterance, self._wall_ms(), found, self.provider), pcm
 
     def _note_success(self) -> None:
@@ -274,7 +289,8 @@ class TranscriptionDesk:
             log.info("transcription works again", provider=self.provider)
         self._last_failure, self._failures = None, 0
 
-    async def _audio(self, session_id: str, utterance: Utterance) -> bytes:
+    async def read(self, session_id: str, utterance: Utterance) -> bytes:
+        """The utterance's PCM. Raises AudioGone, and what the reader does."""
         session = self._live(session_id)
         stream = None if session is None else session.streams.get(utterance.stream)
         return await read_utterance(StreamKey(session_id, utterance.stream), utterance, stream, self._reader)

@@ -93,6 +93,9 @@ class LiveScribe:
         if not self._is_working:
             self._is_working = self._session.start_soon(self._work)
 
+    def partial(self, utterance: Utterance, found: Transcript) -> None:
+        self._result(utterance, found, trio.current_time() - found.fetch_ms / 1000, is_prefetch=True)
+
     def tell(self, events: Sequence[Event]) -> None:
         """What the desk has written of the server's utterances, and how late it is."""
         for event in events:

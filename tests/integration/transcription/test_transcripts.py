@@ -292,7 +292,7 @@ async def test_audio_that_can_t_be_read_costs_its_line(
         async def damaged(*_: Any) -> bytes:
             raise ValueError("not a FLAC")
 
-        monkeypatch.setattr(edge.parts.desk, "_audio", damaged)
+        monkeypatch.setattr(edge.parts.desk, "read", damaged)
         await speak(edge, "s", speech)
 
         async def nothing_waits() -> bool:
