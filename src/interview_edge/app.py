@@ -41,7 +41,7 @@ from interview_edge.catalog.protocol import Catalog, CatalogUnavailable
 from interview_edge.core.models import AckLevel
 from interview_edge.journal import Journal, open_journal
 from interview_edge.services.realtime import open_realtime
-from interview_edge.sessions.auto_resolving import resolve_written
+from interview_edge.sessions.after_transcription import AfterTranscription
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.memory_watch import MemoryWatch
 from interview_edge.sessions.node_parts import NodeParts
@@ -129,7 +129,7 @@ async def open_edge(
             inference = await stack.enter_async_context(open_speakers(settings, tracing))
         if transcriber is None:
             transcriber = await stack.enter_async_context(open_transcriber(settings, tracing))
-        registry = _assemble(settings, journal, catalog, backend, inference, transcriber)
+        registry, after = _assemble(settings, journal, catalog, backend, inference, transcriber)
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
         realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms, tracing))
@@ -138,7 +138,7 @@ async def open_edge(
             WebContext(parts, registry, sockets, access, realtime, version("interview-edge"), tracing)
         )
         edge = Edge(settings, parts, registry, sockets, access, app)
-        async with _tasks(edge):
+        async with _tasks(edge, after):
             yield edge
 
 
@@ -149,7 +149,7 @@ def _assemble(
     backend: StorageBackend,
     inference: SpeakerInference | None,
     transcriber: Transcriber | None,
-) -> Registry:
+) -> tuple[Registry, AfterTranscription]:
     """Archive and registry around what was opened, each told what the other has to say."""
     archive = Archive(
         journal,
@@ -175,9 +175,7 @@ def _assemble(
             live=lambda session_id: registry.live(session_id),
             wall_ms=wall_ms,
             random=Random(),  # noqa: S311 - spreads retries; nothing secret
-            on_written=lambda session_id, utterance, pcm, text: resolve_written(
-                session_id, utterance, pcm, text, registry, parts
-            ),
+            on_written=lambda session_id, written: after.written(session_id, written),
         )
     parts = NodeParts(
         settings=settings,
@@ -193,11 +191,12 @@ def _assemble(
         wall_ms=wall_ms,
     )
     registry = Registry(parts)
+    after = AfterTranscription(registry, parts)
     journal.listen(
         on_stall=lambda error: log.error("the journal can't commit; acks wait", error=str(error)),
         on_recover=lambda: log.info("the journal commits again"),
     )
-    return registry
+    return registry, after
 
 
 def _desk_policy(settings: Settings) -> DeskPolicy:
@@ -238,7 +237,7 @@ def open_node_journal(settings: Settings) -> AbstractAsyncContextManager[Journal
 
 
 @asynccontextmanager
-async def _tasks(edge: Edge) -> AsyncIterator[None]:
+async def _tasks(edge: Edge, after: AfterTranscription) -> AsyncIterator[None]:
     """The node's nursery: archive, sessions, housekeeping. Ends with the sessions closed, whatever ended
     the block.
     """
@@ -248,6 +247,7 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
         nursery.start_soon(MemoryWatch(edge.registry).run, edge.settings.memory_check_interval)
         nursery.start_soon(edge.access.ring.run)
+        nursery.start_soon(after.run)
         if edge.parts.desk is not None:
             nursery.start_soon(edge.parts.desk.run)
             if edge.settings.transcription_partials:

@@ -114,7 +114,7 @@ class SessionHandle:
 
     @asynccontextmanager
     async def partials(self) -> AsyncIterator[AsyncIterator[Partial]]:
-        """What is said so far of utterances that go on, as it is told. A reader that is behind misses some."""
+        """What is said so far of utterances that go on. A reader that is behind misses some."""
         sending, receiving = trio.open_memory_channel[Partial](PARTIALS_KEPT)
 
         def tell(told: Partial) -> None:

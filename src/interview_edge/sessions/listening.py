@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+import attrs
 import structlog
 import trio
 
@@ -290,7 +291,8 @@ class Listening:
 
     def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
         taken_over = self._session.declared.streams
-        return [heard for heard in utterances_in(events) if heard.stream not in taken_over]
+        heard = [each for each in utterances_in(events) if each.stream not in taken_over]
+        return [attrs.evolve(each, resolve=self._session.resolves) for each in heard]
 
     async def _settle_doubt(self) -> None:
         """After a commit that was cut off (the finalize's client went away): go on as after a restart, from
@@ -345,6 +347,7 @@ class ListenedSession(Protocol):
     session_id: str
     event_count: int
     declared: DeclaredEvents
+    resolves: bool
 
     @property
     def streams(self) -> Mapping[str, LiveStream]: ...

@@ -37,6 +37,7 @@ from interview_edge.errors import (
 )
 from interview_edge.journal import Append, JournalError
 from interview_edge.sessions.audience import Audience
+from interview_edge.sessions.countdown import Countdown
 from interview_edge.sessions.declared_events import DeclaredEvents
 from interview_edge.sessions.listening import Listening
 from interview_edge.sessions.live_stream import LiveStream, Pending
@@ -78,6 +79,7 @@ class Session:
         self.last_used = trio.current_time()
         self._parts = parts
         self._level = parts.settings.ack
+        self.names = Countdown()  # automatic resolves under way
         self._events: Audience[Sequence[Event]] = Audience()
         self.partials: Audience[Partial] = Audience()
         self._lane = trio.Lock()

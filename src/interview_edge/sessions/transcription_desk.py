@@ -67,7 +67,17 @@ class DeskFigures:
     detail: str | None
 
 
-def _nobody(_: str, __: Utterance, ___: bytes, ____: str) -> None:
+@attrs.frozen
+class Written:
+    """An utterance that was transcribed. `utterance_id` is a client's own name of it, where it has one."""
+
+    utterance: Utterance
+    pcm: bytes
+    text: str
+    utterance_id: str | None = None
+
+
+def _nobody(_: str, __: Written) -> None:
     """For an owner that doesn't listen."""
 
 
@@ -86,7 +96,7 @@ _PASSING = (BackendUnavailable, CatalogUnavailable, JournalError, trio.TooSlowEr
 
 class TranscriptionDesk:
     """See the module's text. `live` answers the session of an id where it is open here; `on_written` is told
-    of each utterance with its PCM and text, once its transcript is committed.
+    of each utterance once its transcript is committed.
     """
 
     def __init__(
@@ -99,7 +109,7 @@ class TranscriptionDesk:
         live: Callable[[str], LiveSession | None],
         wall_ms: Callable[[], int],
         random: Random,
-        on_written: Callable[[str, Utterance, bytes, str], None] = _nobody,
+        on_written: Callable[[str, Written], None] = _nobody,
     ) -> None:
         self._on_written = on_written
         self._transcriber = transcriber
@@ -189,10 +199,14 @@ class TranscriptionDesk:
         self._note_success()
         return pcm, found
 
-    async def record(self, session_id: str, event: NewEvent) -> None:
-        """Append an event of such an utterance, as soon as the catalog takes it."""
+    async def record(self, session_id: str, event: NewEvent, written: Written | None) -> None:
+        """Append an event of such an utterance, as soon as the catalog takes it; `written` where it is its
+        transcript.
+        """
         while not await self._commit(session_id, [event]):
             pass  # it has waited
+        if written is not None:
+            self._on_written(session_id, written)
 
     def figures(self) -> DeskFigures:
         """The desk at this moment."""
@@ -262,7 +276,7 @@ class TranscriptionDesk:
         while not await self._commit(session_id, [event], [utterance]):
             pass  # it has waited
         if pcm:
-            self._on_written(session_id, utterance, pcm, event.body["text"])
+            self._on_written(session_id, Written(utterance, pcm, event.body["text"]))
         self._queue.done(session_id, utterance)
         self._change()
 
