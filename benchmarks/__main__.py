@@ -1,4 +1,5 @@
-"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription | all`."""
+"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription |
+ack-transcribing | all`."""
 
 from __future__ import annotations
 
@@ -102,6 +103,22 @@ def transcription(
 
     options = {"talkers": talkers, "seconds": seconds}
     publish("transcription", options, live_transcription.run(model_dir, talkers, seconds), out)
+
+
+@app.command
+def ack_transcribing(
+    *,
+    model_dir: Path = Path("data/models"),
+    sessions: int = 100,
+    seconds: int = 15,
+    runs: int = 3,
+    out: Path = OUT,
+) -> None:
+    """Ack latency with transcription on, beside without; needs the extra `local` and `models fetch`."""
+    from benchmarks import ack_transcribing as ack_beside  # beside the other that needs the extra
+
+    options = {"sessions": sessions, "seconds": seconds, "runs": runs}
+    publish("ack-transcribing", options, ack_beside.run(model_dir, sessions, seconds, runs), out)
 
 
 @app.command(name="all")

@@ -353,8 +353,9 @@ class TranscriptionDesk:
         while True:
             await trio.sleep(self._policy.watch_interval)
             changes = self._queue.judge(trio.current_time())
-            for change in changes:
-                await self._say(change)
+            async with trio.open_nursery() as nursery:  # so that they meet in one commit
+                for change in changes:
+                    nursery.start_soon(self._say, change)
             if changes:
                 self._change()  # who waits for lines that are put off waits no longer
 
