@@ -24,7 +24,7 @@ class Stenographer:
     async def transcribe(
         self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
     ) -> Transcript:
-        self.asked.append(pcm)
+        self.asked.append(bytes(pcm))
         self.prompts.append(prompt)
         try:
             await self.go_on.wait()
