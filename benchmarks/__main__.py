@@ -96,7 +96,7 @@ def speakers(
 
 @app.command
 def transcription(
-    *, model_dir: Path = Path("data/models"), talkers: Counts = (1, 4), seconds: int = 60, out: Path = OUT
+    *, model_dir: Path = Path("data/models"), talkers: Counts = (1, 4, 12), seconds: int = 60, out: Path = OUT
 ) -> None:
     """Words and lateness of Whisper on this machine; needs the extra `local` and `models fetch`."""
     from benchmarks import transcription as live_transcription  # here, since it needs the extra

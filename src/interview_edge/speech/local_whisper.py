@@ -59,7 +59,8 @@ class LocalWhisper:
         self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
     ) -> Transcript:
         """See `Transcriber.transcribe`. Cancelled, the caller goes on at once; the thread ends its utterance
-        (a second or two) and keeps its worker's place until then, so that dropped work never piles up.
+        (a second or two) and keeps its worker's place until then, so that dropped work never piles up. Only
+        while the model is loaded is cancellation waited out: two loads at once would take twice the memory.
         """
         if len(pcm) > MAX_SECONDS * CHUNK_BYTES:
             raise ValueError(f"{len(pcm)} bytes are over {MAX_SECONDS} s")
