@@ -413,6 +413,11 @@ class Session:
         """How often this session's VAD pipeline failed and tried again: shown in /health."""
         return self._listening.failures
 
+    @property
+    def vad_behind_seconds(self) -> int:
+        """How much held audio its VAD hasn't heard yet: shown in /health."""
+        return self._listening.behind_seconds
+
     def vad_positions(self) -> dict[str, VadPosition]:
         """How far each stream's VAD has come."""
         return self._listening.positions()

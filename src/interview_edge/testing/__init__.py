@@ -3,5 +3,6 @@
 from interview_edge.testing.backends import check_backend
 from interview_edge.testing.catalog import check_catalog
 from interview_edge.testing.faults import Effect, FaultyBackend, PlannedFault
+from interview_edge.testing.vads import check_vad
 
-__all__ = ["Effect", "FaultyBackend", "PlannedFault", "check_backend", "check_catalog"]
+__all__ = ["Effect", "FaultyBackend", "PlannedFault", "check_backend", "check_catalog", "check_vad"]
