@@ -1,4 +1,4 @@
-"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription | all`."""
+"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription | vad | all`."""
 
 from __future__ import annotations
 
@@ -102,6 +102,18 @@ def transcription(
 
     options = {"talkers": talkers, "seconds": seconds}
     publish("transcription", options, live_transcription.run(model_dir, talkers, seconds), out)
+
+
+@app.command
+def vad(*, packages: Path | None = None, meetings: int | None = None, out: Path = OUT) -> None:
+    """Voice detection on labelled meetings, webrtcvad and silero: how often it is right, and what it costs.
+
+    Needs the extra `silero`. `packages`: a folder with the recordings' archive, for a machine that reaches no
+    index; `meetings`: only so many of the 14.
+    """
+    from benchmarks import vad as voice_detection  # here, since it needs the extra
+
+    publish("vad", {"meetings": meetings}, voice_detection.run(out, packages, meetings=meetings), out)
 
 
 @app.command(name="all")

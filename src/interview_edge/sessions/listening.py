@@ -21,11 +21,12 @@ import trio
 from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
 from interview_edge.core.models import Event, NewEvent, Utterance, VadPosition
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
-from interview_edge.core.utterances import SpeechEvent, SpeechStarted
+from interview_edge.core.utterances import SpeechEvent
 from interview_edge.sessions.declared_events import DeclaredEvents
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.speech_events import speech_event, utterances_in
 from interview_edge.speech.pipeline import StreamVad
 
 log = structlog.get_logger(__name__)
@@ -362,29 +363,6 @@ class Listening:
         if self._parts.desk is not None:
             self._parts.desk.look_again()
         self._in_doubt = False
-
-
-def speech_event(stream: str, found: SpeechEvent, at: int) -> NewEvent:
-    """The event as the wire shows it: positions in samples and milliseconds from the start of the stream."""
-    body: dict[str, object] = {"utterance": found.utterance_no, "start_sample": found.start_sample}
-    body["start_ms"] = found.start_sample * 1000 // CHUNK_SAMPLES
-    if isinstance(found, SpeechStarted):
-        return NewEvent(at, "speech_started", body, stream)
-    body |= {
-        "end_sample": found.end_sample,
-        "end_ms": found.end_sample * 1000 // CHUNK_SAMPLES,
-        "reason": found.reason,
-    }
-    return NewEvent(at, "speech_ended", body, stream)
-
-
-def utterances_in(events: Sequence[NewEvent]) -> list[Utterance]:
-    """The utterances that end in these events."""
-    return [
-        Utterance(event.stream, event.body["utterance"], event.body["start_sample"], event.body["end_sample"])
-        for event in events
-        if event.type == "speech_ended" and event.stream is not None
-    ]
 
 
 class ListenedSession(Protocol):
