@@ -105,15 +105,22 @@ def transcription(
 
 
 @app.command
-def vad(*, packages: Path | None = None, meetings: int | None = None, out: Path = OUT) -> None:
+def vad(
+    *,
+    packages: Path | None = None,
+    thresholds: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (0.10, 0.15, 0.30, 0.50),
+    meetings: int | None = None,
+    out: Path = OUT,
+) -> None:
     """Voice detection on labelled meetings, webrtcvad and silero: how often it is right, and what it costs.
 
     Needs the extra `silero`. `packages`: a folder with the recordings' archive, for a machine that reaches no
-    index; `meetings`: only so many of the 14.
+    index; `thresholds`: silero's; `meetings`: only so many of the 14.
     """
     from benchmarks import vad as voice_detection  # here, since it needs the extra
 
-    publish("vad", {"meetings": meetings}, voice_detection.run(out, packages, meetings=meetings), out)
+    options = {"thresholds": thresholds, "meetings": meetings}
+    publish("vad", options, voice_detection.run(out, packages, thresholds, meetings=meetings), out)
 
 
 @app.command(name="all")

@@ -1,4 +1,4 @@
-"""Recorded meetings with who speaks when: fourteen half minutes of the AMI corpus, by one far microphone.
+"""Recorded meetings with who speaks when: fourteen half minutes.
 
 They are the test data in pyannote.audio's source archive, which is told by its SHA-256 before it is opened.
 """
@@ -38,6 +38,34 @@ class Meeting:
     name: str
     pcm: bytes
     spoken: Mask
+
+
+@attrs.define
+class Tally:
+    """Samples, by what they are and what they were called."""
+
+    hits: int = 0
+    misses: int = 0
+    false_alarms: int = 0
+    silences: int = 0
+
+    def add(self, spoken: Mask, called: Mask) -> None:
+        """`called` may be shorter, by a frame that wasn't whole at the end: that isn't judged."""
+        spoken = spoken[: len(called)]
+        self.hits += int((spoken & called).sum())
+        self.misses += int((spoken & ~called).sum())
+        self.false_alarms += int((~spoken & called).sum())
+        self.silences += int((~spoken & ~called).sum())
+
+    def row(self) -> dict[str, float]:
+        """In %; F1 is the harmonic mean of what is found of speech and what is speech of the found."""
+        return {
+            "F1": 2 * self.hits / max(1, 2 * self.hits + self.misses + self.false_alarms),
+            "missed, % of speech": 100 * self.misses / max(1, self.hits + self.misses),
+            "false alarms, % of non-speech": 100
+            * self.false_alarms
+            / max(1, self.false_alarms + self.silences),
+        }
 
 
 def fetch_meetings(folder: Path, packages: Path | None = None) -> list[Meeting]:

