@@ -1,4 +1,5 @@
-"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription | vad | all`."""
+"""`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription |
+ack-transcribing | vad | all`."""
 
 from __future__ import annotations
 
@@ -95,7 +96,7 @@ def speakers(
 
 @app.command
 def transcription(
-    *, model_dir: Path = Path("data/models"), talkers: Counts = (1, 4), seconds: int = 60, out: Path = OUT
+    *, model_dir: Path = Path("data/models"), talkers: Counts = (1, 4, 12), seconds: int = 60, out: Path = OUT
 ) -> None:
     """Words and lateness of Whisper on this machine; needs the extra `local` and `models fetch`."""
     from benchmarks import transcription as live_transcription  # here, since it needs the extra
@@ -121,6 +122,22 @@ def vad(
 
     options = {"thresholds": thresholds, "meetings": meetings}
     publish("vad", options, voice_detection.run(out, packages, thresholds, meetings=meetings), out)
+
+
+@app.command
+def ack_transcribing(
+    *,
+    model_dir: Path = Path("data/models"),
+    sessions: int = 100,
+    seconds: int = 15,
+    runs: int = 3,
+    out: Path = OUT,
+) -> None:
+    """Ack latency with transcription on, beside without; needs the extra `local` and `models fetch`."""
+    from benchmarks import ack_transcribing as ack_beside  # beside the other that needs the extra
+
+    options = {"sessions": sessions, "seconds": seconds, "runs": runs}
+    publish("ack-transcribing", options, ack_beside.run(model_dir, sessions, seconds, runs), out)
 
 
 @app.command(name="all")

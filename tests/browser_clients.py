@@ -14,6 +14,7 @@ from interview_edge.app import Edge
 from interview_edge.core.declared_utterances import Mark, VadState
 from interview_edge.core.models import Event
 from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.speech.transcriber import Transcript
 from interview_edge.web.browser_socket import BrowserSocket
 from interview_edge.web.peers import Message
 from interview_edge.web.transcripts import Scribe, Utterance
@@ -89,6 +90,9 @@ class ListeningScribe:
     def _ask(self, what: str, utterance: Utterance) -> None:
         self.asked.append((what, utterance.utterance_id))
         self.utterances.append(utterance)
+
+    def partial(self, utterance: Utterance, found: Transcript) -> None:
+        """Not looked at."""
 
     def tell(self, events: Sequence[Event]) -> None:
         """The tests look at the events themselves."""

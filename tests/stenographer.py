@@ -19,13 +19,18 @@ class Stenographer:
     asked: list[bytes] = attrs.field(factory=list)
     prompts: list[str | None] = attrs.field(factory=list)
     go_on: trio.Event = attrs.field(factory=trio.Event)
+    cancelled: int = 0
 
     async def transcribe(
         self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
     ) -> Transcript:
-        self.asked.append(pcm)
+        self.asked.append(bytes(pcm))
         self.prompts.append(prompt)
-        await self.go_on.wait()
+        try:
+            await self.go_on.wait()
+        except trio.Cancelled:
+            self.cancelled += 1
+            raise
         if self.answers:
             raise self.answers.popleft()
         return Transcript(f"{len(pcm)} bytes", "en", 1.0)

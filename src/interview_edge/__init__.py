@@ -1,8 +1,8 @@
 """A self-hosted server for live interview audio that never loses an acknowledged second of it.
 
 `open_edge` and `Settings` embed a node in your own trio program. `interview_edge.client` talks to a running
-one. `interview_edge.backends` and `interview_edge.testing` are for authors of plugins. Their names, and
-`interview_edge.errors`, are public; everything else is ours to change.
+one. `interview_edge.backends`, `interview_edge.speech` and `interview_edge.testing` are for authors of
+plugins. Their names, and `interview_edge.errors`, are public; everything else is ours to change.
 """
 
 from __future__ import annotations

@@ -41,10 +41,11 @@ from interview_edge.catalog.protocol import Catalog, CatalogUnavailable
 from interview_edge.core.models import AckLevel
 from interview_edge.journal import Journal, open_journal
 from interview_edge.services.realtime import open_realtime
-from interview_edge.sessions.auto_resolving import resolve_written
+from interview_edge.sessions.after_transcription import AfterTranscription
 from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.memory_watch import MemoryWatch
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.partial_transcripts import PartialTranscripts
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.transcription_desk import DeskPolicy, TranscriptionDesk
 from interview_edge.settings import Settings, SettingsError
@@ -131,7 +132,7 @@ async def open_edge(
         if transcriber is None:
             transcriber = await stack.enter_async_context(open_transcriber(settings, tracing))
         node_vad = await stack.enter_async_context(open_vad(settings)) if vad is None else NodeVad(vad)
-        registry = _assemble(settings, journal, catalog, backend, inference, transcriber, node_vad)
+        registry, after = _assemble(settings, journal, catalog, backend, inference, transcriber, node_vad)
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
         realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms, tracing))
@@ -140,7 +141,7 @@ async def open_edge(
             WebContext(parts, registry, sockets, access, realtime, version("interview-edge"), tracing)
         )
         edge = Edge(settings, parts, registry, sockets, access, app)
-        async with _tasks(edge):
+        async with _tasks(edge, after):
             yield edge
 
 
@@ -152,7 +153,7 @@ def _assemble(
     inference: SpeakerInference | None,
     transcriber: Transcriber | None,
     vad: NodeVad,
-) -> Registry:
+) -> tuple[Registry, AfterTranscription]:
     """Archive and registry around what was opened, each told what the other has to say."""
     archive = Archive(
         journal,
@@ -178,9 +179,7 @@ def _assemble(
             live=lambda session_id: registry.live(session_id),
             wall_ms=wall_ms,
             random=Random(),  # noqa: S311 - spreads retries; nothing secret
-            on_written=lambda session_id, utterance, pcm, text: resolve_written(
-                session_id, utterance, pcm, text, registry, parts
-            ),
+            on_written=lambda session_id, written: after.written(session_id, written),
         )
     parts = NodeParts(
         settings=settings,
@@ -197,11 +196,12 @@ def _assemble(
         wall_ms=wall_ms,
     )
     registry = Registry(parts)
+    after = AfterTranscription(registry, parts)
     journal.listen(
         on_stall=lambda error: log.error("the journal can't commit; acks wait", error=str(error)),
         on_recover=lambda: log.info("the journal commits again"),
     )
-    return registry
+    return registry, after
 
 
 def _desk_policy(settings: Settings) -> DeskPolicy:
@@ -210,6 +210,8 @@ def _desk_policy(settings: Settings) -> DeskPolicy:
         workers=settings.local_workers if local else settings.transcription_concurrency,
         language=settings.transcription_language,
         late_after=settings.transcription_late_after,
+        defer_after=settings.transcription_defer_after,
+        watch_interval=min(1.0, settings.transcription_late_after / 4),
         retry_initial=settings.retry_initial,
         retry_max=settings.retry_max,
         storage_timeout=settings.storage_timeout,
@@ -240,7 +242,7 @@ def open_node_journal(settings: Settings) -> AbstractAsyncContextManager[Journal
 
 
 @asynccontextmanager
-async def _tasks(edge: Edge) -> AsyncIterator[None]:
+async def _tasks(edge: Edge, after: AfterTranscription) -> AsyncIterator[None]:
     """The node's nursery: archive, sessions, housekeeping. Ends with the sessions closed, whatever ended
     the block.
     """
@@ -250,8 +252,13 @@ async def _tasks(edge: Edge) -> AsyncIterator[None]:
         nursery.start_soon(edge.sockets.watch, edge.settings.storage_timeout / WATCHES)
         nursery.start_soon(MemoryWatch(edge.registry).run, edge.settings.memory_check_interval)
         nursery.start_soon(edge.access.ring.run)
+        nursery.start_soon(after.run)
         if edge.parts.desk is not None:
             nursery.start_soon(edge.parts.desk.run)
+            if edge.settings.transcription_partials:
+                interval = edge.settings.transcription_partials
+                partials = PartialTranscripts(edge.parts.desk, lambda: edge.registry, interval)
+                nursery.start_soon(partials.run)
         nursery.start_soon(_housekeeping, edge.parts)
         nursery.start_soon(_finish_deletions, edge.parts)
         nursery.start_soon(edge.parts.daily_sweep.run, edge.registry.unless_live)

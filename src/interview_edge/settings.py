@@ -217,6 +217,8 @@ class Settings:
     transcription_timeout: float = attrs.field(default=30.0, validator=_between(0.001, 600))
     transcription_concurrency: int = attrs.field(default=4, validator=_between(1, 64))
     transcription_late_after: float = attrs.field(default=10.0, validator=_between(0.001, 3600))
+    transcription_defer_after: float = attrs.field(default=60.0, validator=_between(0.001, 86_400))
+    transcription_partials: float = attrs.field(default=2.5, validator=_between(0, 60))  # seconds; 0: none
     transcription_wait: float = attrs.field(default=10.0, validator=_between(0, 600))
     model_dir: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     local_workers: int = attrs.field(default=2, validator=_between(1, 64))
@@ -317,6 +319,12 @@ class Settings:
             raise SettingsError(
                 "transcriber (EDGE_TRANSCRIBER) 'http' needs transcription_base_url "
                 "(EDGE_TRANSCRIPTION_BASE_URL)"
+            )
+        if self.transcription_defer_after < self.transcription_late_after:
+            raise SettingsError(
+                f"transcription_defer_after (EDGE_TRANSCRIPTION_DEFER_AFTER) must be at least "
+                f"transcription_late_after ({self.transcription_late_after:g}), got "
+                f"{self.transcription_defer_after:g}"
             )
         if self.jwt_secret is not None and self.jwt_jwks_url is not None:
             raise SettingsError("jwt_secret (EDGE_JWT_SECRET) and jwt_jwks_url (EDGE_JWT_JWKS_URL): set one")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-PLUGIN = Path(__file__).parents[1] / "plugins" / "example_backend"
+from installed_plugins import install_plugin
 
 USE = """
 import sys
@@ -36,25 +35,9 @@ trio.run(main, sys.argv[1])
 """
 
 
-def _installer() -> list[str]:
-    uv = shutil.which("uv")
-    if uv is not None and subprocess.run([uv, "--version"], capture_output=True).returncode == 0:
-        return [uv, "pip", "install", "--quiet", f"--python={sys.executable}"]
-    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode == 0:
-        return [sys.executable, "-m", "pip", "install", "--quiet"]
-    pytest.skip("neither uv nor pip is here to install the example plugin with")
-
-
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("site")
-    # A copy, since builds write into the source tree.
-    source = shutil.copytree(PLUGIN, tmp_path_factory.mktemp("source") / "plugin")
-    command = [*_installer(), "--no-deps", f"--target={target}", str(source)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    if result.returncode != 0:
-        pytest.skip(f"the example plugin can't be built here (no package index?): {result.stderr[-500:]}")
-    return target
+    return install_plugin("example_backend", tmp_path_factory.mktemp("plugin"))
 
 
 def test_an_installed_plugin_serves_its_scheme(installed: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""The fair queue against a simple model: nothing lost or doubled, order kept for each, nobody starved."""
+"""The fair queue against a simple model: nothing lost or doubled, order kept for each, nobody starved but who
+was put behind.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,20 @@ class Fair(RuleBasedStateMachine):
         self.model: dict[str, deque[int]] = {owner: deque() for owner in "abc"}
         self.out: dict[str, int] = {}
         self.passed_over: dict[str, int] = dict.fromkeys("abc", 0)
+        self.behind: set[str] = set()
         self.number = 0
+
+    @rule(owner=OWNERS)
+    def put_behind(self, owner: str) -> None:
+        self.queue.put_behind(owner)
+        self.behind.add(owner)
+        self.passed_over = dict.fromkeys("abc", 0)
+
+    @rule(owner=OWNERS)
+    def bring_back(self, owner: str) -> None:
+        self.queue.bring_back(owner)
+        self.behind.discard(owner)
+        self.passed_over = dict.fromkeys("abc", 0)
 
     @rule(owner=OWNERS)
     def put(self, owner: str) -> None:
@@ -39,7 +54,9 @@ class Fair(RuleBasedStateMachine):
         owner, item = taken
         assert item == self.model[owner].popleft()
         self.out[owner] = item
-        for other in ready:
+        first = [other for other in ready if other not in self.behind]
+        assert not first or owner in first
+        for other in first or ready:
             self.passed_over[other] = 0 if other == owner else self.passed_over[other] + 1
             assert self.passed_over[other] < len(self.model)
 

@@ -73,13 +73,15 @@ class FinalizedResult:
     """The last finalize of a session.
 
     `fingerprint` says what it was made from (see sessions/finalizer.py): an equal one means that writing anew
-    would write the same. `answer` is the response body as JSON-able data.
+    would write the same. `answer` is the response body as JSON-able data. `lines_missing` is how many lines,
+    and names in lines, it went without because they weren't there yet.
     """
 
     finalized_at: int
     result_key: str
     fingerprint: str
     answer: Mapping[str, Any]
+    lines_missing: int = 0
 
 
 @attrs.frozen
@@ -248,6 +250,12 @@ class Catalog(Protocol):
 
     async def record_finalized(self, session_id: str, result: FinalizedResult) -> None:
         """Keep the session's last result, in place of an older one. Idempotent. Raises `SessionIsDeleted`."""
+        ...
+
+    async def results_to_renew(self, *, limit: int, after: str = "") -> Sequence[str]:
+        """Sessions whose last result has `lines_missing` and of which no utterance waits any more, by id,
+        those after `after`. Not tombstoned ones.
+        """
         ...
 
     async def mark_deleted(self, session_id: str, at: int) -> None:

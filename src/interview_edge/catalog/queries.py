@@ -103,7 +103,7 @@ def load_session(connection: apsw.Connection, session_id: str) -> SessionRecord 
     """See `Catalog.load_session`."""
     row: Any = connection.execute(
         "SELECT owner, epoch, created_at, updated_at, state, event_count, finalized_at, result_key, "
-        "fingerprint, answer, deleted_at FROM sessions WHERE session_id = ?",
+        "fingerprint, answer, lines_missing, deleted_at FROM sessions WHERE session_id = ?",
         (session_id,),
     ).fetchone()
     if row is None:
@@ -111,7 +111,8 @@ def load_session(connection: apsw.Connection, session_id: str) -> SessionRecord 
     owner, epoch, created_at, updated_at, state, event_count, *result, deleted_at = row
     finalized = None
     if result[0] is not None:
-        finalized = FinalizedResult(result[0], result[1], result[2], from_json(result[3]))
+        at, key, fingerprint, answer, lines_missing = result
+        finalized = FinalizedResult(at, key, fingerprint, from_json(answer), lines_missing)
     return SessionRecord(
         session_id=session_id,
         owner=owner,
@@ -208,9 +209,9 @@ def append_events(
     if answer is not None:
         _keep_answer(connection, session_id, answer)
     connection.executemany(
-        "INSERT INTO untranscribed (session_id, stream, utterance, start_sample, end_sample) "
-        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (session_id, stream, utterance) DO NOTHING",
-        [(session_id, u.stream, u.number, u.start_sample, u.end_sample) for u in heard],
+        "INSERT INTO untranscribed (session_id, stream, utterance, start_sample, end_sample, resolve) "
+        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (session_id, stream, utterance) DO NOTHING",
+        [(session_id, u.stream, u.number, u.start_sample, u.end_sample, int(u.resolve)) for u in heard],
     )
     touch(connection, session_id, at)
     return numbered
@@ -234,12 +235,16 @@ def untranscribed(
     """See `Catalog.untranscribed`."""
     behind = "" if after is None else "AND (u.session_id, u.stream, u.utterance) > (?, ?, ?)"
     found: Any = connection.execute(
-        "SELECT u.session_id, u.stream, u.utterance, u.start_sample, u.end_sample FROM untranscribed u "  # noqa: S608  # constants
+        "SELECT u.session_id, u.stream, u.utterance, u.start_sample, u.end_sample, u.resolve "  # noqa: S608  # constants
+        "FROM untranscribed u "
         f"JOIN sessions s ON s.session_id = u.session_id WHERE s.deleted_at IS NULL {behind} "
         "ORDER BY u.session_id, u.stream, u.utterance LIMIT ?",
         (*(() if after is None else (after[0], after[1].stream, after[1].number)), limit),
     )
-    return [(session_id, Utterance(*rest)) for session_id, *rest in found]
+    return [
+        (session_id, Utterance(stream, number, start, end, resolve=bool(resolve)))
+        for session_id, stream, number, start, end, resolve in found
+    ]
 
 
 def _keep_answer(connection: apsw.Connection, session_id: str, answer: IdempotentAnswer) -> None:
@@ -291,11 +296,29 @@ def record_finalized(connection: apsw.Connection, session_id: str, result: Final
     """See `Catalog.record_finalized`."""
     ensure_session(connection, session_id, result.finalized_at)
     connection.execute(
-        "UPDATE sessions SET finalized_at = ?, result_key = ?, fingerprint = ?, answer = ? "
-        "WHERE session_id = ?",
-        (result.finalized_at, result.result_key, result.fingerprint, to_json(result.answer), session_id),
+        "UPDATE sessions SET finalized_at = ?, result_key = ?, fingerprint = ?, answer = ?, "
+        "lines_missing = ? WHERE session_id = ?",
+        (
+            result.finalized_at,
+            result.result_key,
+            result.fingerprint,
+            to_json(result.answer),
+            result.lines_missing,
+            session_id,
+        ),
     )
     touch(connection, session_id, result.finalized_at)
+
+
+def results_to_renew(connection: apsw.Connection, limit: int, after: str) -> list[str]:
+    """See `Catalog.results_to_renew`."""
+    found: Any = connection.execute(
+        "SELECT session_id FROM sessions s WHERE lines_missing > 0 AND session_id > ? AND deleted_at IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM untranscribed u WHERE u.session_id = s.session_id) "
+        "ORDER BY session_id LIMIT ?",
+        (after, limit),
+    )
+    return [session_id for (session_id,) in found]
 
 
 def mark_deleted(connection: apsw.Connection, session_id: str, at: int) -> None:
@@ -321,7 +344,7 @@ def purge_session(connection: apsw.Connection, session_id: str) -> None:
     """See `Catalog.purge_session`."""
     connection.execute(
         "UPDATE sessions SET purged_at = deleted_at, state = ?, event_count = 0, finalized_at = NULL, "
-        "result_key = NULL, fingerprint = NULL, answer = NULL "
+        "result_key = NULL, fingerprint = NULL, answer = NULL, lines_missing = 0 "
         "WHERE session_id = ? AND deleted_at IS NOT NULL",
         (EMPTY_STATE, session_id),
     )

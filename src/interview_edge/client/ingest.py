@@ -161,7 +161,8 @@ class Ingest:
         await trio.lowlevel.checkpoint()
 
     def events(self) -> Events:
-        """The session's events from now on, where `open_ingest` asked for them; ends when the ingest does.
+        """The session's events from now on, where `open_ingest` asked for them, and between them its partials
+        (type `partial`, without `seq_no`: what was said so far); ends when the ingest does.
 
         At most 1,024 wait to be read, then the oldest go; nothing is repeated. Events that fell into a cut
         are at `EdgeHttp.events`, by `seq_no`.

@@ -43,6 +43,7 @@ from interview_edge.wire.frames import (
     EventFrame,
     GoingAway,
     Hello,
+    PartialFrame,
     Ready,
     ServerFrame,
 )
@@ -257,6 +258,8 @@ class Link:
                 connection.deadline = trio.current_time() + allowed
             case EventFrame():
                 self._receive_event(frame.event)
+            case PartialFrame():
+                self._receive_partial(frame)
             case None:
                 pass  # of a newer server, and not asked for
             case _:
@@ -304,6 +307,13 @@ class Link:
             self._last_event = number
             self.events.append(event)
             self.notice()
+
+    def _receive_partial(self, partial: PartialFrame) -> None:
+        """Beside the events, in the place of one before it that nobody has read."""
+        if self.events and self.events[-1]["type"] == "partial":
+            self.events.pop()
+        self.events.append(msgspec.to_builtins(partial))
+        self.notice()
 
 
 async def _dial(

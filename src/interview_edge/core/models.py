@@ -211,12 +211,15 @@ class Event:
 
 @attrs.frozen(order=True)
 class Utterance:
-    """One stretch of speech of a stream: `number` counts from 1 in it; `end_sample` is the first after it."""
+    """One stretch of speech of a stream: `number` counts from 1 in it; `end_sample` is the first after it.
+    `resolve`: once it is written, it is to be found out who speaks.
+    """
 
     stream: str
     number: int
     start_sample: int
     end_sample: int
+    resolve: bool = attrs.field(default=False, eq=False)
 
 
 @attrs.frozen

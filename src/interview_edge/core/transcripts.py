@@ -46,8 +46,7 @@ def lines_of(events: Iterable[Event], bindings: Mapping[str, str]) -> list[Line]
     """
     events = list(events)
     speakers = {
-        (event.stream, event.body["utterance"]): bindings.get(event.body["cluster_id"])
-        or event.body["speaker_name"]
+        _utterance_of(event): bindings.get(event.body["cluster_id"]) or event.body["speaker_name"]
         for event in events
         if event.type == RESOLVE and "utterance" in event.body
     }
@@ -59,12 +58,17 @@ def lines_of(events: Iterable[Event], bindings: Mapping[str, str]) -> list[Line]
             end_ms=event.body["end_ms"],
             text=event.body["text"],
             language=event.body.get("language"),
-            speaker=speakers.get((event.stream, event.body["utterance"])),
+            speaker=speakers.get(_utterance_of(event)),
         )
         for event in events
         if event.type == TRANSCRIPT and event.body.get("text")
     ]
     return sorted(found, key=lambda line: (line.start_ms, line.stream, line.utterance))
+
+
+def _utterance_of(event: Event) -> tuple[str | None, int | str]:
+    """What tells it from the session's others: a client numbers its own anew in each recording."""
+    return event.stream, event.body.get("utterance_id", event.body["utterance"])
 
 
 def to_txt(lines: Sequence[Line]) -> str:

@@ -122,6 +122,15 @@ class UtteranceTracker:
         """How many samples were judged: where the next frame starts."""
         return self._heard
 
+    @property
+    def open_utterance(self) -> tuple[int, int, int] | None:
+        """The number of the utterance that was reported and goes on, where it starts, and where it would end
+        if it ended now; None where there is none.
+        """
+        if self._opened is None or self._needed:
+            return None
+        return self._reported, self._opened, min(self._last_voiced + self._post_roll, self._heard)
+
     # -- hearing
 
     def hear(self, flags: bytes) -> list[SpeechEvent]:

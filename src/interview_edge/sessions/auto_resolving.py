@@ -18,31 +18,40 @@ from interview_edge.core.pcm import CHUNK_SAMPLES
 from interview_edge.core.wav import encode_wav
 from interview_edge.errors import EdgeError
 from interview_edge.sessions.node_parts import NodeParts
-from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.resolving import ResolveRequest, digest_body, resolve
 from interview_edge.sessions.session import Session
+from interview_edge.sessions.transcription_desk import Written
 
 log = structlog.get_logger(__name__)
 
 MIN_SAMPLES = CHUNK_SAMPLES * 3 // 2  # of shorter speech no voice is told for sure (contract inference.md)
 
 
-def resolve_written(
-    session_id: str, utterance: Utterance, pcm: bytes, text: str, registry: Registry, parts: NodeParts
-) -> None:
-    """An utterance was transcribed: have it resolved, where its session is open and wants that. Never
-    waits.
-    """
-    session = registry.live(session_id)
-    if session is None or not session.resolves or parts.inference is None:
-        return
-    if utterance.end_sample - utterance.start_sample >= MIN_SAMPLES:
-        session.start_soon(partial(_resolve, session, utterance, pcm, text, parts))
+def is_long_enough(utterance: Utterance) -> bool:
+    """Whether a voice can be told from it."""
+    return utterance.end_sample - utterance.start_sample >= MIN_SAMPLES
 
 
-async def _resolve(session: Session, utterance: Utterance, pcm: bytes, text: str, parts: NodeParts) -> None:
-    audio = {"content_b64": base64.b64encode(encode_wav(pcm)).decode("ascii"), "format": "wav"}
-    request = ResolveRequest(audio, text or None, (), digest_body(b""), utterance)
+def resolve_soon(session: Session, written: Written, parts: NodeParts) -> None:
+    """Have it resolved by a task of the session's. Never waits."""
+    session.names.add()
+    if not session.start_soon(partial(_resolve_counted, session, written, parts)):
+        session.names.done()
+
+
+async def _resolve_counted(session: Session, written: Written, parts: NodeParts) -> None:
+    try:
+        await resolve_written(session, written, parts)
+    finally:
+        session.names.done()
+
+
+async def resolve_written(session: Session, written: Written, parts: NodeParts) -> None:
+    """Resolve it, or log why not. Raises nothing but cancellation."""
+    audio = {"content_b64": base64.b64encode(encode_wav(written.pcm)).decode("ascii"), "format": "wav"}
+    request = ResolveRequest(
+        audio, written.text or None, (), digest_body(b""), written.utterance, written.utterance_id
+    )
     try:
         with trio.fail_after(parts.settings.finalize_timeout):
             await resolve(session, request, parts)
@@ -51,6 +60,6 @@ async def _resolve(session: Session, utterance: Utterance, pcm: bytes, text: str
         log.warning(
             "an utterance was not resolved",
             session_id=session.session_id,
-            utterance=utterance.number,
+            utterance=written.utterance.number,
             error=error.kind.code if isinstance(error, EdgeError) else type(error).__name__,
         )

@@ -43,6 +43,8 @@ async def finalize(session: Session, request: FinalizeRequest, parts: NodeParts)
     """
     try:
         with trio.fail_after(parts.settings.finalize_timeout):
+            await session.settle()
+            await _await_lines(session, parts)
             async with session.state_lane():
                 return await _finalize(session, request, parts)
     except trio.TooSlowError as error:
@@ -53,9 +55,6 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
     await session.settle()
     _check_ends(session, request.ends)
     await parts.archive.flush(session.session_id)
-    if parts.desk is not None:  # what is late isn't waited for: the next finalize has it
-        with trio.move_on_after(parts.settings.transcription_wait):
-            await parts.desk.written(session.session_id)
     record = await parts.catalog.load_session(session.session_id)
     if record is None:
         raise RuntimeError("an open session has its row: open_session made it")
@@ -64,13 +63,28 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
     source = await _gather(session, record, request, parts)
     key, finalized_at = result_key(session.session_id), parts.wall_ms()
     document = await trio.to_thread.run_sync(partial(compose, source, key, finalized_at))
+    lines_missing = source.untranscribed + session.names.count
     if record.finalized is not None and record.finalized.fingerprint == document.fingerprint:
-        return record.finalized
-    await parts.backend.put(key, document.encoded, content_type="application/json")
-    result = FinalizedResult(finalized_at, key, document.fingerprint, _kept(source, document))
+        if record.finalized.lines_missing == lines_missing:
+            return record.finalized
+        result = attrs.evolve(record.finalized, lines_missing=lines_missing)
+    else:
+        await parts.backend.put(key, document.encoded, content_type="application/json")
+        kept = _kept(source, document)
+        result = FinalizedResult(finalized_at, key, document.fingerprint, kept, lines_missing)
     await parts.catalog.record_finalized(session.session_id, result)
     session.finalized = result
     return result
+
+
+async def _await_lines(session: Session, parts: NodeParts) -> None:
+    """Before the state lane is taken, which resolves need. What is late isn't waited for: once it is there
+    the result is written anew (after_transcription.py).
+    """
+    with trio.move_on_after(parts.settings.transcription_wait):
+        if parts.desk is not None:
+            await parts.desk.written(session.session_id)
+        await session.names.wait()
 
 
 def _check_ends(session: Session, ends: Mapping[str, int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
@@ -21,11 +21,13 @@ from interview_edge.errors import (
 )
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.partial_transcripts import Partial
 from interview_edge.sessions.receipt import Receipt
 from interview_edge.sessions.session import Session
 from interview_edge.wire.chunk_dialect import MAX_SEQ, MAX_TIMESTAMP_MS
 
 EVENTS_KEPT = 256  # for a reader of events that is behind
+PARTIALS_KEPT = 4
 
 
 class SessionHandle:
@@ -109,6 +111,22 @@ class SessionHandle:
             unsubscribe()
             sending.close()
             receiving.close()
+
+    @asynccontextmanager
+    async def partials(self) -> AsyncIterator[AsyncIterator[Partial]]:
+        """What is said so far of utterances that go on. A reader that is behind misses some."""
+        sending, receiving = trio.open_memory_channel[Partial](PARTIALS_KEPT)
+
+        def tell(told: Partial) -> None:
+            with suppress(trio.WouldBlock):
+                sending.send_nowait(told)
+
+        unsubscribe = self._session.partials.subscribe(tell)
+        try:
+            with sending, receiving:
+                yield receiving
+        finally:
+            unsubscribe()
 
     async def past_events(self, *, after: int = 0, limit: int = 100) -> Sequence[Event]:
         """Committed events with seq_no > `after`."""

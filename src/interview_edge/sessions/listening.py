@@ -15,6 +15,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Protocol, TypeVar
 
+import attrs
 import structlog
 import trio
 
@@ -175,6 +176,17 @@ class Listening:
             ),
             default=0,
         )
+
+    def open_utterances(self) -> list[Utterance]:
+        """Those that go on, as far as they were heard, once their start is committed; not where a client says
+        itself where speech is.
+        """
+        others = {event.stream for event in self._events} | self._session.declared.streams
+        return [
+            Utterance(name, *found)
+            for name, ear in self._ears.items()
+            if name not in others and (found := ear.vad.open_utterance) is not None
+        ]
 
     def close(self) -> None:
         """No more wakes. Idempotent."""
@@ -339,7 +351,8 @@ class Listening:
 
     def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
         taken_over = self._session.declared.streams
-        return [heard for heard in utterances_in(events) if heard.stream not in taken_over]
+        heard = [each for each in utterances_in(events) if each.stream not in taken_over]
+        return [attrs.evolve(each, resolve=self._session.resolves) for each in heard]
 
     async def _settle_doubt(self) -> None:
         """After a commit that was cut off (the finalize's client went away): go on as after a restart, from
@@ -371,6 +384,7 @@ class ListenedSession(Protocol):
     session_id: str
     event_count: int
     declared: DeclaredEvents
+    resolves: bool
 
     @property
     def streams(self) -> Mapping[str, LiveStream]: ...

@@ -51,7 +51,9 @@ class ResolveRequest:
     asr_text: str | None
     roster: tuple[Participant, ...]
     body_digest: bytes
-    of: Utterance | None = None  # whose utterance it is, where it is one's: the event says so
+    # Which utterance it is, where it is one, and a client's own name of it: the event says so.
+    of: Utterance | None = None
+    utterance_id: str | None = None
 
 
 @attrs.frozen
@@ -94,6 +96,8 @@ async def resolve(
         updated, event = _read_answer(answer, parts.wall_ms())
         if request.of is not None:
             body_of = {**event.body, "utterance": request.of.number}
+            if request.utterance_id is not None:
+                body_of["utterance_id"] = request.utterance_id
             event = attrs.evolve(event, body=body_of, stream=request.of.stream)
         body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
         remembered = None

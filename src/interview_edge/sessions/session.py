@@ -20,6 +20,7 @@ from interview_edge.core.models import (
     IngestStatus,
     SessionState,
     StreamKey,
+    Utterance,
     VadPosition,
 )
 from interview_edge.core.pcm import Pcm, identify
@@ -35,10 +36,13 @@ from interview_edge.errors import (
     ErrorKind,
 )
 from interview_edge.journal import Append, JournalError
+from interview_edge.sessions.audience import Audience
+from interview_edge.sessions.countdown import Countdown
 from interview_edge.sessions.declared_events import DeclaredEvents
 from interview_edge.sessions.listening import Listening
 from interview_edge.sessions.live_stream import LiveStream, Pending
 from interview_edge.sessions.node_parts import EventListener, NodeParts
+from interview_edge.sessions.partial_transcripts import Partial
 from interview_edge.sessions.receipt import Outcome, Receipt
 from interview_edge.settings import MAX_STREAMS
 
@@ -75,7 +79,9 @@ class Session:
         self.last_used = trio.current_time()
         self._parts = parts
         self._level = parts.settings.ack
-        self._listeners: set[EventListener] = set()
+        self.names = Countdown()  # automatic resolves under way
+        self._events: Audience[Sequence[Event]] = Audience()
+        self.partials: Audience[Partial] = Audience()
         self._lane = trio.Lock()
         self._lane_waiting = 0
         self._closing = trio.Event()
@@ -398,15 +404,13 @@ class Session:
 
     def subscribe(self, listener: EventListener) -> Callable[[], None]:
         """Call `listener` with each batch of events after its commit; the answer ends that."""
-        self._listeners.add(listener)
-        return partial(self._listeners.discard, listener)
+        return self._events.subscribe(listener)
 
     def published(self, events: Sequence[Event]) -> None:
         """Events were committed: count them, tell who listens."""
         if events:
             self.event_count = max(self.event_count, events[-1].seq_no)
-            for listener in tuple(self._listeners):
-                listener(events)
+            self._events.tell(events)
 
     @property
     def vad_failures(self) -> int:
@@ -417,6 +421,10 @@ class Session:
     def vad_behind_seconds(self) -> int:
         """How much held audio its VAD hasn't heard yet: shown in /health."""
         return self._listening.behind_seconds
+
+    def open_utterances(self) -> Sequence[Utterance]:
+        """The utterances that go on and are the server's to transcribe, as far as they were heard."""
+        return self._listening.open_utterances()
 
     def vad_positions(self) -> dict[str, VadPosition]:
         """How far each stream's VAD has come."""

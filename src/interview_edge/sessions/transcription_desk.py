@@ -5,14 +5,13 @@ of its `transcript` event: no crash loses or doubles one. The desk holds no audi
 utterance's turn comes, from the session's window, or from the journal or the store once it is late. So
 nothing that a provider does delays audio, and a backlog costs some hundred bytes an utterance.
 
-Each session's utterances are written in order, one at a time; sessions take turns.
+Each session's utterances are written in order, one at a time; sessions take turns, and one whose lines are
+later than `defer_after` comes after the others (core/utterance_queue.py).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -24,19 +23,15 @@ import trio
 from interview_edge.archive.reader import AudioReader
 from interview_edge.backends.protocol import BackendUnavailable
 from interview_edge.catalog.protocol import Catalog, CatalogUnavailable, SessionIsDeleted
-from interview_edge.core.fair_queue import FairQueue
 from interview_edge.core.models import Event, NewEvent, StreamKey, Utterance
-from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES, SAMPLE_BYTES
-from interview_edge.core.transcripts import TRANSCRIPT
+from interview_edge.core.utterance_queue import LatenessChange, UtteranceQueue
 from interview_edge.journal import JournalError
 from interview_edge.sessions.live_stream import LiveStream
+from interview_edge.sessions.transcript_events import failed_event, lateness_event, transcript_event
+from interview_edge.sessions.utterance_audio import AudioGone, read_utterance
 from interview_edge.speech.transcriber import Failure, Transcriber, Transcript, TranscriptionFailed
 
 log = structlog.get_logger(__name__)
-
-TRANSCRIPT_FAILED = "transcript_failed"  # the events' types
-LATE = "transcription_late"
-CAUGHT_UP = "transcription_caught_up"
 
 MAX_WAITING = 20_000  # in memory; the catalog has the rest
 MAX_BROKEN = 4  # tries of one utterance that a provider breaks on while it serves others
@@ -45,11 +40,14 @@ PAGE = 1_000
 
 @attrs.frozen(kw_only=True)
 class DeskPolicy:
-    """How the desk works. Durations are seconds. `late_after`: from when an utterance that waits is late."""
+    """How the desk works. Durations are seconds. `late_after`: from when an utterance that waits is late;
+    `defer_after`: from when its session is put behind the others.
+    """
 
     workers: int = 2
     language: str | None = None
     late_after: float = 10.0
+    defer_after: float = 60.0
     watch_interval: float = 1.0
     retry_initial: float = 0.5
     retry_max: float = 30.0
@@ -64,11 +62,22 @@ class DeskFigures:
     waiting: int
     oldest_seconds: float
     late_sessions: int
+    deferred_sessions: int  # of those
     failure: Failure | None
     detail: str | None
 
 
-def _nobody(_: str, __: Utterance, ___: bytes, ____: str) -> None:
+@attrs.frozen
+class Written:
+    """An utterance that was transcribed. `utterance_id` is a client's own name of it, where it has one."""
+
+    utterance: Utterance
+    pcm: bytes
+    text: str
+    utterance_id: str | None = None
+
+
+def _nobody(_: str, __: Written) -> None:
     """For an owner that doesn't listen."""
 
 
@@ -85,13 +94,9 @@ class LiveSession(Protocol):
 _PASSING = (BackendUnavailable, CatalogUnavailable, JournalError, trio.TooSlowError)
 
 
-class _AudioGone(Exception):
-    """The seconds of an utterance have expired, or were never held."""
-
-
 class TranscriptionDesk:
     """See the module's text. `live` answers the session of an id where it is open here; `on_written` is told
-    of each utterance with its PCM and text, once its transcript is committed.
+    of each utterance once its transcript is committed.
     """
 
     def __init__(
@@ -104,7 +109,7 @@ class TranscriptionDesk:
         live: Callable[[str], LiveSession | None],
         wall_ms: Callable[[], int],
         random: Random,
-        on_written: Callable[[str, Utterance, bytes, str], None] = _nobody,
+        on_written: Callable[[str, Written], None] = _nobody,
     ) -> None:
         self._on_written = on_written
         self._transcriber = transcriber
@@ -114,14 +119,11 @@ class TranscriptionDesk:
         self._live = live
         self._wall_ms = wall_ms
         self._random = random
-        self._queue: FairQueue[str, Utterance] = FairQueue()
-        self._known: set[tuple[str, Utterance]] = set()  # what is in the queue, or out of it
-        self._heard_at: dict[str, deque[float]] = {}  # of what waits, by session, in its order
+        self._queue = UtteranceQueue(policy.late_after, policy.defer_after)
         self._changed = trio.Event()
         self._left_in_catalog = False
         self._last_failure: TranscriptionFailed | None = None
         self._failures = 0
-        self._late: set[str] = set()
         self._loading = False
 
     # -- what comes in
@@ -132,11 +134,7 @@ class TranscriptionDesk:
             if len(self._queue) >= MAX_WAITING:
                 self._left_in_catalog = True
                 break  # what came before it still has to wake a worker
-            if (session_id, utterance) in self._known:
-                continue
-            self._known.add((session_id, utterance))
-            self._queue.put(session_id, utterance)
-            self._heard_at.setdefault(session_id, deque()).append(trio.current_time())
+            self._queue.put(session_id, utterance, trio.current_time())
         self._change()
 
     def look_again(self) -> None:
@@ -149,8 +147,25 @@ class TranscriptionDesk:
         return self._queue.of(session_id)
 
     async def written(self, session_id: str) -> None:
-        """Wait until none of the session's waits. The caller sets the deadline, by cancellation."""
-        while self._queue.of(session_id):
+        """Wait until none of the session's waits; not where they are deferred. The caller sets the deadline,
+        by cancellation.
+        """
+        while self._queue.of(session_id) and not self._queue.is_deferred(session_id):
+            await self._changed.wait()
+
+    @property
+    def workers(self) -> int:
+        """How many utterances are worked on at once."""
+        return self._policy.workers
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and nothing is at work."""
+        return not len(self._queue)
+
+    async def wanted(self) -> None:
+        """Wait until something does."""
+        while self.is_idle:
             await self._changed.wait()
 
     @property
@@ -171,7 +186,7 @@ class TranscriptionDesk:
                 pcm = await read()
         except _PASSING as error:
             raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
-        except _AudioGone:
+        except AudioGone:
             raise
         except Exception as error:  # a lost or damaged object: another try finds the same
             raise TranscriptionFailed(Failure.BROKEN, f"the audio: {type(error).__name__}") from error
@@ -184,21 +199,24 @@ class TranscriptionDesk:
         self._note_success()
         return pcm, found
 
-    async def record(self, session_id: str, event: NewEvent) -> None:
-        """Append an event of such an utterance, as soon as the catalog takes it."""
+    async def record(self, session_id: str, event: NewEvent, written: Written | None) -> None:
+        """Append an event of such an utterance, as soon as the catalog takes it; `written` where it is its
+        transcript.
+        """
         while not await self._commit(session_id, [event]):
             pass  # it has waited
+        if written is not None:
+            self._on_written(session_id, written)
 
     def figures(self) -> DeskFigures:
         """The desk at this moment."""
-        now = trio.current_time()
-        oldest = min((times[0] for times in self._heard_at.values() if times), default=now)
         failed = self._last_failure
         return DeskFigures(
             provider=self._transcriber.provider,
             waiting=len(self._queue),
-            oldest_seconds=round(now - oldest, 1),
-            late_sessions=len(self._late),
+            oldest_seconds=round(self._queue.oldest_wait(trio.current_time()), 1),
+            late_sessions=self._queue.late_sessions(),
+            deferred_sessions=self._queue.deferred_sessions(),
             failure=None if failed is None else failed.failure,
             detail=None if failed is None else failed.detail,
         )
@@ -236,6 +254,8 @@ class TranscriptionDesk:
                 continue
             for session_id, utterance in page:
                 self.heard(session_id, [utterance])
+                if self._live(session_id) is None:  # nobody looks on: who speaks now comes first
+                    self._queue.put_behind(session_id)
             if len(page) < PAGE or self._left_in_catalog:
                 return
             after = page[-1]
@@ -256,13 +276,8 @@ class TranscriptionDesk:
         while not await self._commit(session_id, [event], [utterance]):
             pass  # it has waited
         if pcm:
-            self._on_written(session_id, utterance, pcm, event.body["text"])
-        self._queue.done(session_id)
-        self._known.discard((session_id, utterance))
-        times = self._heard_at[session_id]
-        times.popleft()
-        if not times:
-            del self._heard_at[session_id]
+            self._on_written(session_id, Written(utterance, pcm, event.body["text"]))
+        self._queue.done(session_id, utterance)
         self._change()
 
     async def _event_of(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
@@ -271,7 +286,7 @@ class TranscriptionDesk:
         while True:
             try:
                 return await self._transcribe(session_id, utterance)
-            except _AudioGone:
+            except AudioGone:
                 return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), b""
             except TranscriptionFailed as error:
                 broken += error.failure is Failure.BROKEN
@@ -280,7 +295,7 @@ class TranscriptionDesk:
                 await self._back_off(session_id, error)
 
     async def _transcribe(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
-        pcm, found = await self.transcribe(partial(self._audio, session_id, utterance))
+        pcm, found = await self.transcribe(partial(self.read, session_id, utterance))
         return transcript_event(utterance, self._wall_ms(), found, self.provider), pcm
 
     def _note_success(self) -> None:
@@ -288,27 +303,11 @@ class TranscriptionDesk:
             log.info("transcription works again", provider=self.provider)
         self._last_failure, self._failures = None, 0
 
-    async def _audio(self, session_id: str, utterance: Utterance) -> bytes:
-        """The utterance's PCM. A gap in it is silence; raises _AudioGone where there is nothing else."""
-        first = utterance.start_sample // CHUNK_SAMPLES + 1
-        last = (utterance.end_sample - 1) // CHUNK_SAMPLES + 1
+    async def read(self, session_id: str, utterance: Utterance) -> bytes:
+        """The utterance's PCM. Raises AudioGone, and what the reader does."""
         session = self._live(session_id)
         stream = None if session is None else session.streams.get(utterance.stream)
-        found: dict[int, bytes] = {}
-        for seq in range(first, last + 1):
-            pcm = None if stream is None else stream.shown(seq)
-            if pcm is not None:
-                found[seq] = pcm
-        if len(found) <= last - first:
-            key = StreamKey(session_id, utterance.stream)
-            async with aclosing(self._reader.seconds(key, first, last)) as seconds:
-                found |= {seq: pcm async for seq, pcm in seconds if pcm is not None}
-        if not found:
-            raise _AudioGone
-        whole = b"".join(found.get(seq, b"").ljust(CHUNK_BYTES, b"\0") for seq in range(first, last + 1))
-        start = utterance.start_sample - (first - 1) * CHUNK_SAMPLES
-        length = utterance.end_sample - utterance.start_sample
-        return whole[start * SAMPLE_BYTES : (start + length) * SAMPLE_BYTES]
+        return await read_utterance(StreamKey(session_id, utterance.stream), utterance, stream, self._reader)
 
     async def _commit(
         self, session_id: str, events: Sequence[NewEvent], written: Sequence[Utterance] = ()
@@ -319,7 +318,7 @@ class TranscriptionDesk:
                 session_id, events, at=self._wall_ms(), written=written
             )
         except SessionIsDeleted:
-            self._forget(session_id)
+            self._queue.drop(session_id)  # what waits of it waits for nothing
             return True
         except CatalogUnavailable as error:
             log.warning("a transcript waits for the catalog", session_id=session_id, error=str(error))
@@ -329,12 +328,6 @@ class TranscriptionDesk:
         if session is not None:
             session.published(committed)
         return True
-
-    def _forget(self, session_id: str) -> None:
-        """The session was deleted: what waits of it waits for nothing."""
-        for _ in range(self._queue.drop(session_id)):
-            self._heard_at[session_id].pop()
-        self._known = {each for each in self._known if each[0] != session_id}
 
     async def _back_off(self, session_id: str, error: TranscriptionFailed) -> None:
         """Note the failure, and wait: longer each time, at once the longest where somebody has to act."""
@@ -356,37 +349,16 @@ class TranscriptionDesk:
     # -- who is late
 
     async def _watch(self) -> None:
-        """Tell each session once that its transcripts are late, and once that they aren't any more."""
+        """Tell each session once that its transcripts are late or put off, and that they aren't any more."""
         while True:
             await trio.sleep(self._policy.watch_interval)
-            now = trio.current_time()
-            for session_id, times in list(self._heard_at.items()):
-                if session_id not in self._late and now - times[0] > self._policy.late_after:
-                    self._late.add(session_id)
-                    await self._say(session_id, LATE, {"waiting": self._queue.of(session_id)})
-            for session_id in [each for each in self._late if not self._queue.of(each)]:
-                self._late.discard(session_id)
-                await self._say(session_id, CAUGHT_UP, {})
+            changes = self._queue.judge(trio.current_time())
+            async with trio.open_nursery() as nursery:  # so that they meet in one commit
+                for change in changes:
+                    nursery.start_soon(self._say, change)
+            if changes:
+                self._change()  # who waits for lines that are put off waits no longer
 
-    async def _say(self, session_id: str, type_: str, body: dict[str, object]) -> None:
-        await self._commit(session_id, [NewEvent(self._wall_ms(), type_, body)])
-
-
-def _place(utterance: Utterance) -> dict[str, object]:
-    return {
-        "utterance": utterance.number,
-        "start_ms": utterance.start_sample * 1000 // CHUNK_SAMPLES,
-        "end_ms": utterance.end_sample * 1000 // CHUNK_SAMPLES,
-    }
-
-
-def transcript_event(utterance: Utterance, at: int, found: Transcript, provider: str) -> NewEvent:
-    """What was said in an utterance."""
-    body = _place(utterance) | {"text": found.text, "language": found.language, "provider": provider}
-    return NewEvent(at, TRANSCRIPT, body | {"fetch_ms": found.fetch_ms}, utterance.stream)
-
-
-def failed_event(utterance: Utterance, at: int, failure: Failure | None, detail: str) -> NewEvent:
-    """It was given up; `failure` None where its audio is gone."""
-    body = _place(utterance) | {"failure": "audio_gone" if failure is None else str(failure)}
-    return NewEvent(at, TRANSCRIPT_FAILED, body | {"detail": detail}, utterance.stream)
+    async def _say(self, change: LatenessChange) -> None:
+        failed = None if self._last_failure is None else self._last_failure.failure
+        await self._commit(change.session_id, [lateness_event(change, self._wall_ms(), failed)])

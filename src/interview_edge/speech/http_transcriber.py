@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
@@ -13,13 +14,16 @@ import msgspec
 import trio
 
 from interview_edge.core.circuit_breaker import CircuitBreaker
+from interview_edge.core.languages import language_code
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.wav import encode_wav
+from interview_edge.speech.http_exchange import exchange
 from interview_edge.speech.transcriber import MAX_SECONDS, Failure, Transcript, TranscriptionFailed
 from interview_edge.tracing import NoTracing, Tracing
 
 MAX_ANSWER_BYTES = 1024 * 1024  # half a minute of speech as verbose JSON is some kilobytes
 MAX_RETRY_AFTER = 60.0  # seconds: what a provider asks for beyond it isn't believed
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # a NUL above all, which other stores refuse
 
 
 @attrs.frozen(kw_only=True)
@@ -107,19 +111,20 @@ class HttpTranscriber:
             raise
         self._breaker.succeeded()
         took = (trio.current_time() - began) * 1000
-        return Transcript(found.text.strip(), found.language, round(took, 1))
+        text = _CONTROLS.sub("", found.text).strip()
+        return Transcript(text, language_code(found.language), round(took, 1))
 
     async def _exchange(self, pcm: bytes, fields: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
-        files = {"file": ("audio.wav", encode_wav(pcm), "audio/wav")}
+        request = self._client.build_request(
+            "POST",
+            f"{self._how.base_url.rstrip('/')}/audio/transcriptions",
+            data=dict(fields),
+            files={"file": ("audio.wav", encode_wav(pcm), "audio/wav")},
+            headers=self._tracing.outgoing(),
+        )
         try:
             with trio.fail_after(self._how.timeout):
-                async with self._client.stream(
-                    "POST",
-                    f"{self._how.base_url.rstrip('/')}/audio/transcriptions",
-                    data=dict(fields),
-                    files=files,
-                    headers=self._tracing.outgoing(),
-                ) as response:
+                async with exchange(self._client, request) as response:
                     body = bytearray()
                     # To its end: httpx leaves a generator behind where reading stops early.
                     async for part in response.aiter_bytes():

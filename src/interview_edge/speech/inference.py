@@ -17,6 +17,7 @@ from interview_edge.errors import (
     INFERENCE_TIMEOUT,
     EdgeError,
 )
+from interview_edge.speech.http_exchange import exchange
 from interview_edge.tracing import NoTracing, Tracing
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -24,18 +25,23 @@ MAX_SHOWN_BYTES = 2_000  # of a failed answer's body, in our error
 
 
 class SpeakerInference(Protocol):
-    """Somebody's speaker model."""
+    """Somebody's speaker model. `interview_edge.testing.check_speakers` holds one to what is said here and to
+    the API's rules (docs/reference/inference.md).
+    """
 
     @property
     def provider(self) -> str:
-        """Its name, as /health shows it."""
+        """Its name, as /health shows it. It stays the same."""
         ...
 
     async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask `/speaker/resolve` and return the JSON object it answers, verbatim.
 
-        Raises EdgeError: inference_failed, inference_timeout, inference_status, inference_not_json.
-        Cancellation ends the exchange.
+        `request` is `{session_id, audio, asr_text, state}`; it is never changed, and nothing of a session is
+        kept: `state` says all that is known. Raises EdgeError: inference_failed, inference_timeout,
+        inference_not_json, and inference_status, whose `backend_status` is 400, 413, 415 or 422 where the
+        audio was wrong. Any number of calls at once, of different sessions; what computes or blocks goes to
+        a thread. Cancellation ends the exchange at once.
         """
         ...
 
@@ -75,9 +81,8 @@ class HttpSpeakerInference:
         return answer
 
     async def _exchange(self, request: Mapping[str, Any]) -> tuple[int, bytes]:
-        async with self._client.stream(
-            "POST", self._url, json=request, headers=self._tracing.outgoing()
-        ) as response:
+        asked = self._client.build_request("POST", self._url, json=request, headers=self._tracing.outgoing())
+        async with exchange(self._client, asked) as response:
             body = bytearray()
             async for part in response.aiter_bytes():
                 body += part

@@ -24,9 +24,8 @@ class LocalSpeakers:
     that a client sees one behaviour wherever the model runs. `timeout` (seconds) bounds the whole of it.
     """
 
-    provider = f"local {MODEL_ID}"
-
-    def __init__(self, work: SpeakerWork, *, timeout: float) -> None:
+    def __init__(self, work: SpeakerWork, *, timeout: float, provider: str = f"local {MODEL_ID}") -> None:
+        self.provider = provider
         self._work = work
         self._timeout = timeout
 

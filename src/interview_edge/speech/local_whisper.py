@@ -18,6 +18,7 @@ import numpy as np
 import trio
 
 from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.speech.background import in_background
 from interview_edge.speech.model_files import folder_of, is_there
 from interview_edge.speech.models import WHISPER_BASE
 from interview_edge.speech.transcriber import MAX_SECONDS, Failure, Transcript, TranscriptionFailed
@@ -58,7 +59,8 @@ class LocalWhisper:
         self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
     ) -> Transcript:
         """See `Transcriber.transcribe`. Cancelled, the caller goes on at once; the thread ends its utterance
-        (a second or two) and keeps its worker's place until then, so that dropped work never piles up.
+        (a second or two) and keeps its worker's place until then, so that dropped work never piles up. Only
+        while the model is loaded is cancellation waited out: two loads at once would take twice the memory.
         """
         if len(pcm) > MAX_SECONDS * CHUNK_BYTES:
             raise ValueError(f"{len(pcm)} bytes are over {MAX_SECONDS} s")
@@ -92,13 +94,15 @@ def _open_model(options: LocalWhisperOptions) -> Any:
             Failure.UNAVAILABLE, "the extra `local` isn't installed: pip install 'interview-edge[local]'"
         ) from error
     try:
-        return WhisperModel(
-            str(folder_of(WHISPER_BASE, options.model_dir)),
-            device="cpu",
-            compute_type="int8",
-            cpu_threads=options.cores_each,
-            num_workers=options.workers,
-            local_files_only=True,
+        return in_background(
+            lambda: WhisperModel(
+                str(folder_of(WHISPER_BASE, options.model_dir)),
+                device="cpu",
+                compute_type="int8",
+                cpu_threads=options.cores_each,
+                num_workers=options.workers,
+                local_files_only=True,
+            )
         )
     except (RuntimeError, ValueError) as error:
         raise TranscriptionFailed(

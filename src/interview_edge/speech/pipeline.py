@@ -84,6 +84,11 @@ class StreamVad:
         """The stream ends or rests here: end an open utterance. A part of a frame isn't judged."""
         return self._tracker.flush()
 
+    @property
+    def open_utterance(self) -> tuple[int, int, int] | None:
+        """See `UtteranceTracker.open_utterance`."""
+        return self._tracker.open_utterance
+
     # -- restarts
 
     def position(self) -> VadPosition:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import entry_points
+from functools import partial
 from typing import Any
 
 from interview_edge.core.speaker_rules import SpeakerThresholds
-from interview_edge.errors import INFERENCE_STATUS, EdgeError
-from interview_edge.settings import Settings, SettingsError
+from interview_edge.errors import INFERENCE_FAILED, INFERENCE_STATUS, EdgeError
+from interview_edge.settings import Settings
+from interview_edge.speech.campplus import MODEL_ID, load_campplus
 from interview_edge.speech.inference import SpeakerInference, open_http_inference
 from interview_edge.speech.local_speakers import LocalSpeakers
 from interview_edge.speech.model_files import is_there
 from interview_edge.speech.models import CAMPPLUS
-from interview_edge.speech.speaker_work import SpeakerWork, SpeakerWorkOptions, campplus_work
+from interview_edge.speech.plugins import PluginSetting, open_plugin
+from interview_edge.speech.speaker_operations import SpeakerEmbedder
+from interview_edge.speech.speaker_work import SpeakerWork, SpeakerWorkOptions
 from interview_edge.tracing import Tracing
 
-GROUP = "interview_edge.speakers"
+PLUGIN = PluginSetting(
+    "speakers",
+    "interview_edge.speakers",
+    built_in=("auto", "off", "http", "local"),
+    needs=("provider", "resolve"),
+)
 # In a node, whose sessions may all end an utterance at once: three seconds of work, each with its audio.
 NODE_WAITING = 64
 
@@ -45,7 +53,7 @@ def local_is_there(settings: Settings) -> bool:
 
 @asynccontextmanager
 async def open_speakers(settings: Settings, tracing: Tracing) -> AsyncIterator[SpeakerInference | None]:
-    """The node's provider. Raises SettingsError for a name that is none."""
+    """The node's provider. Raises SettingsError for a name that is none and a plugin that is broken."""
     name = chosen(settings)
     if name is None:
         yield None
@@ -65,31 +73,36 @@ def _open(name: str, settings: Settings, tracing: Tracing) -> AbstractAsyncConte
         )
     if name == "local":
         return _open_local(settings)
-    return _open_plugin(name, settings)
+    return open_plugin(PLUGIN, name, settings)
 
 
 @asynccontextmanager
 async def _open_local(settings: Settings) -> AsyncIterator[LocalSpeakers]:
-    work = open_speaker_work(settings, waiting=NODE_WAITING)
-    yield LocalSpeakers(work, timeout=settings.inference_timeout_ms / 1000)
+    load = partial(load_campplus, settings.models_path)
+    yield speakers_by(load, settings, provider=f"local {MODEL_ID}")
+
+
+def speakers_by(load: Callable[[], SpeakerEmbedder], settings: Settings, *, provider: str) -> LocalSpeakers:
+    """A SpeakerInference of a model on this machine: voices are told apart by `load()`'s embeddings, and
+    clustered and named by our rules and the settings' thresholds.
+
+    `load` blocks; it runs in a thread, with the first request, and may raise ModelError.
+    """
+    work = _speaker_work(load, settings, waiting=NODE_WAITING)
+    return LocalSpeakers(work, timeout=settings.inference_timeout_ms / 1000, provider=provider)
 
 
 def open_speaker_work(settings: Settings, *, waiting: int) -> SpeakerWork:
-    """The model, to be loaded with the first request: a node that is never asked pays nothing for it."""
+    """CAM++, to be loaded with the first request: a node that is never asked pays nothing for it."""
+    return _speaker_work(partial(load_campplus, settings.models_path), settings, waiting=waiting)
+
+
+def _speaker_work(load: Callable[[], SpeakerEmbedder], settings: Settings, *, waiting: int) -> SpeakerWork:
     thresholds = SpeakerThresholds(
         low=settings.speaker_low, high=settings.speaker_high, margin=settings.speaker_margin
     )
     options = SpeakerWorkOptions(thresholds=thresholds, workers=settings.speaker_workers, waiting=waiting)
-    return campplus_work(settings.models_path, options)
-
-
-def _open_plugin(name: str, settings: Settings) -> AbstractAsyncContextManager[SpeakerInference]:
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        known = ", ".join(["auto", "off", "http", "local", *sorted(found)])
-        raise SettingsError(f"speakers (EDGE_SPEAKERS) must be one of {known}, got {name!r}")
-    opened: AbstractAsyncContextManager[SpeakerInference] = found[name].load()(settings)
-    return opened
+    return SpeakerWork(load, options)
 
 
 class WatchedSpeakers:
@@ -112,6 +125,10 @@ class WatchedSpeakers:
         except EdgeError as error:
             self.trouble = _trouble(error)
             raise
+        except Exception as error:  # a plugin's defect may be anything, and its text may hold a secret
+            failed = EdgeError(INFERENCE_FAILED, f"{INFERENCE_FAILED.detail}: {type(error).__name__}")
+            self.trouble = failed.detail
+            raise failed from error
         self.trouble = None
         return answer
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -13,7 +11,6 @@ import trio
 
 from interview_edge.core.speaker_rules import SpeakerThresholds
 from interview_edge.errors import SPEAKER_MODEL_FAILED, SPEAKERS_BUSY, EdgeError
-from interview_edge.speech.campplus import load_campplus
 from interview_edge.speech.model_files import ModelError
 from interview_edge.speech.speaker_operations import SpeakerEmbedder, SpeakerOperations
 
@@ -71,8 +68,3 @@ class SpeakerWork:
             if self._operations is None:
                 self._operations = SpeakerOperations(self._load(), self._options.thresholds)
             return self._operations
-
-
-def campplus_work(model_dir: Path, options: SpeakerWorkOptions | None = None) -> SpeakerWork:
-    """The work on the CAM++ in a model folder."""
-    return SpeakerWork(partial(load_campplus, model_dir), options or SpeakerWorkOptions())

@@ -44,8 +44,9 @@ class TranscriptionFailed(Exception):
 
 @attrs.frozen
 class Transcript:
-    """What was said in one stretch of audio. `text` may be empty: nothing was. `language` is ISO 639-1, None
-    where the provider doesn't say; `fetch_ms` is how long the provider took.
+    """What was said in one stretch of audio. `text` may be empty: nothing was; it has no control characters
+    but line feeds and tabs. `language` is ISO 639-1, None where the provider doesn't say; `fetch_ms` is how
+    long the provider took.
     """
 
     text: str
@@ -54,11 +55,11 @@ class Transcript:
 
 
 class Transcriber(Protocol):
-    """Somebody's speech-to-text."""
+    """Somebody's speech-to-text. `interview_edge.testing.check_transcriber` holds one to all of this."""
 
     @property
     def provider(self) -> str:
-        """Its name, as transcripts and /health show it."""
+        """Its name, as transcripts and /health show it. It stays the same."""
         ...
 
     async def transcribe(
@@ -67,7 +68,9 @@ class Transcriber(Protocol):
         """The text of `pcm` (s16le mono 16 kHz, whole samples, at most 30 s).
 
         `language` (ISO 639-1) and `prompt` (text that comes before, names that may fall) are hints. Raises
-        TranscriptionFailed. Any number of calls at once; how many are worked on is the provider's to bound.
-        Cancelled, the call ends at once and what it began ends by itself soon, within the provider's bound.
+        TranscriptionFailed, and nothing else for any such audio. Any number of calls at once; how many are
+        worked on is the provider's to bound. What computes or blocks goes to a thread: the event loop is the
+        audio's. Cancelled, the call ends at once and what it began ends by itself soon, within the
+        provider's bound. Once it has ended, `pcm` isn't kept.
         """
         ...

@@ -5,17 +5,22 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import entry_points
 
-from interview_edge.settings import Settings, SettingsError
+from interview_edge.settings import Settings
 from interview_edge.speech.http_transcriber import HttpTranscription, open_http_transcriber
 from interview_edge.speech.local_whisper import LocalWhisperOptions, open_local_whisper
 from interview_edge.speech.model_files import is_there
 from interview_edge.speech.models import WHISPER_BASE
+from interview_edge.speech.plugins import PluginSetting, open_plugin
 from interview_edge.speech.transcriber import Transcriber
 from interview_edge.tracing import Tracing
 
-GROUP = "interview_edge.transcribers"
+PLUGIN = PluginSetting(
+    "transcriber",
+    "interview_edge.transcribers",
+    built_in=("auto", "off", "http", "local"),
+    needs=("provider", "transcribe"),
+)
 
 
 def chosen(settings: Settings) -> str | None:
@@ -37,7 +42,7 @@ def local_is_there(settings: Settings) -> bool:
 
 @asynccontextmanager
 async def open_transcriber(settings: Settings, tracing: Tracing) -> AsyncIterator[Transcriber | None]:
-    """The node's transcriber. Raises SettingsError for a name that is none."""
+    """The node's transcriber. Raises SettingsError for a name that is none and a plugin that is broken."""
     name = chosen(settings)
     if name is None:
         yield None
@@ -51,7 +56,7 @@ def _open(name: str, settings: Settings, tracing: Tracing) -> AbstractAsyncConte
         return open_http_transcriber(http_options(settings), tracing=tracing)
     if name == "local":
         return open_local_whisper(local_options(settings))
-    return _open_plugin(name, settings)
+    return open_plugin(PLUGIN, name, settings)
 
 
 def http_options(settings: Settings) -> HttpTranscription:
@@ -70,12 +75,3 @@ def local_options(settings: Settings) -> LocalWhisperOptions:
     return LocalWhisperOptions(
         model_dir=settings.models_path, workers=settings.local_workers, threads=settings.local_threads
     )
-
-
-def _open_plugin(name: str, settings: Settings) -> AbstractAsyncContextManager[Transcriber]:
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        known = ", ".join(["auto", "off", "http", "local", *sorted(found)])
-        raise SettingsError(f"transcriber (EDGE_TRANSCRIBER) must be one of {known}, got {name!r}")
-    opened: AbstractAsyncContextManager[Transcriber] = found[name].load()(settings)
-    return opened

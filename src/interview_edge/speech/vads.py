@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib.metadata import entry_points
 from typing import TypeVar
 
 import trio
 
 from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.pipeline import StreamVad
+from interview_edge.speech.plugins import PluginSetting, open_plugin
 from interview_edge.speech.silero import open_silero
 from interview_edge.speech.vad import VadProvider, WebRtcVads
 
-GROUP = "interview_edge.vads"
+PLUGIN = PluginSetting(
+    "vad", "interview_edge.vads", built_in=("webrtc", "silero"), needs=("provider", "workers", "open")
+)
 # For a worker and its work together, which is one second of audio. A VAD that takes longer has hung, or a
 # thousand streams wait for it.
 JUDGE_TIMEOUT = 30.0
@@ -72,18 +74,9 @@ def _open(settings: Settings) -> AbstractAsyncContextManager[VadProvider]:
         return _open_webrtc(settings)
     if settings.vad == "silero":
         return open_silero(settings.vad_threshold)
-    return _open_plugin(settings.vad, settings)
+    return open_plugin(PLUGIN, settings.vad, settings)
 
 
 @asynccontextmanager
 async def _open_webrtc(settings: Settings) -> AsyncIterator[VadProvider]:
     yield WebRtcVads(settings.vad_mode, settings.vad_frame_ms)
-
-
-def _open_plugin(name: str, settings: Settings) -> AbstractAsyncContextManager[VadProvider]:
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        known = ", ".join(["webrtc", "silero", *sorted(found)])
-        raise SettingsError(f"vad (EDGE_VAD) must be one of {known}, got {name!r}")
-    opened: AbstractAsyncContextManager[VadProvider] = found[name].load()(settings)
-    return opened

@@ -275,7 +275,7 @@ async def _keeps_results(catalog: Catalog) -> None:
     await catalog.open_session("session", 1)
     for result in (
         FinalizedResult(5, "sessions/session/result.json", "f1", {"complete": False, "missing": [[2, 3]]}),
-        FinalizedResult(6, "sessions/session/result.json", "f2", {"complete": True, "missing": []}),
+        FinalizedResult(6, "sessions/session/result.json", "f2", {"complete": True, "missing": []}, 7),
     ):
         for _ in range(2):
             await catalog.record_finalized("session", result)

@@ -22,6 +22,7 @@ SERVER_FRAMES = (
     frames.Closing,
     frames.GoingAway,
     frames.EventFrame,
+    frames.PartialFrame,
     frames.ErrorFrame,
 )
 BROWSER_CLIENT_FRAMES = (

@@ -29,8 +29,10 @@ from interview_edge.errors import (
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.partial_transcripts import Partial
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.session import Session
+from interview_edge.sessions.transcript_events import place_of
 from interview_edge.web.dialect_socket import NORMAL_CLOSURE, DialectSocket, Ending
 from interview_edge.web.outbox import MAX_WAITING, Outbox
 from interview_edge.web.peers import Peer
@@ -47,6 +49,7 @@ from interview_edge.wire.frames import (
     Finalized,
     GoingAway,
     Hello,
+    PartialFrame,
     Ping,
     Pong,
     Ready,
@@ -55,6 +58,7 @@ from interview_edge.wire.frames import (
     StreamStatus,
 )
 
+PARTIALS_WAITING = 64  # with more unread before it, a partial is dropped
 EVENTS_WAITING = 1024  # a client that asked for events and leaves so many unread is closed
 
 
@@ -79,13 +83,13 @@ class AudioSocket(DialectSocket):
         self._parts = parts
         self._session: Session | None = None
         self._stream: LiveStream | None = None
-        self._unsubscribe: Callable[[], object] | None = None
+        self._subscriptions: list[Callable[[], None]] = []
 
     # -- life
 
     def _let_go(self) -> None:
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
         if self._session is not None:
             self._session.sockets -= 1
 
@@ -177,8 +181,9 @@ class AudioSocket(DialectSocket):
             self._end(Ending.of(error.kind))
 
     def _greet(self, hello: Hello) -> None:
-        if hello.events and self._unsubscribe is None:
-            self._unsubscribe = self._live.subscribe(self._tell)
+        if hello.events and not self._subscriptions:
+            self._subscriptions.append(self._live.subscribe(self._tell))
+            self._subscriptions.append(self._live.partials.subscribe(self._tell_partial))
         if hello.resolve:
             self._live.resolves = True
         self._outbox.reply(self._ready)
@@ -216,6 +221,21 @@ class AudioSocket(DialectSocket):
             return
         for event in events:
             self._outbox.say(EventFrame(event.to_wire()))
+
+    def _tell_partial(self, told: Partial) -> None:
+        """What is said so far, unless so much is unread that it would be past by the time it is read."""
+        if len(self._outbox) < PARTIALS_WAITING:
+            utterance, found = told.utterance, told.found
+            place = place_of(utterance.start_sample, utterance.end_sample)
+            self._outbox.say(
+                PartialFrame(
+                    stream=utterance.stream,
+                    utterance=utterance.number,
+                    **place,
+                    text=found.text,
+                    language=found.language,
+                )
+            )
 
     async def _finalize(self, frame: Finalize) -> None:
         """Finalize beside the reading: chunks and pings go on meanwhile."""

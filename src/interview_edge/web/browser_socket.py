@@ -28,6 +28,7 @@ from interview_edge.errors import (
     EdgeError,
 )
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.partial_transcripts import Partial
 from interview_edge.sessions.recording import Recording
 from interview_edge.sessions.registry import Registry
 from interview_edge.sessions.session import Session
@@ -84,7 +85,7 @@ class BrowserSocket(DialectSocket):
         self._make_scribe = make_scribe or _scribe_of(parts)
         self._scribe: Scribe = NoProvider(self._say, parts.wall_ms)  # until there is a session
         self._session: Session | None = None
-        self._unsubscribe: Callable[[], object] | None = None
+        self._subscriptions: list[Callable[[], None]] = []
         self._recording: Recording | None = None
         self._speech: RecordedSpeech | None = None  # until the recording's end is acked
         self._received = 0  # pieces of it
@@ -131,8 +132,8 @@ class BrowserSocket(DialectSocket):
             lost = self._recording.held_bytes
             log.error("received audio could not be journalled", bytes=lost, **self._told_of_fault())
             self._recording.end()
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        for unsubscribe in self._subscriptions:
+            unsubscribe()
         if self._session is not None:
             self._session.sockets -= 1
 
@@ -223,7 +224,8 @@ class BrowserSocket(DialectSocket):
         await self._admit_session(session_id)
         session = await held.enter_async_context(self._registry.use(session_id, self.principal.caller))
         session.sockets += 1
-        self._session, self._unsubscribe = session, session.subscribe(self._tell)
+        self._session = session
+        self._subscriptions += [session.subscribe(self._tell), session.partials.subscribe(self._tell_partial)]
         self._scribe = self._make_scribe(session, self._say)
         return session
 
@@ -300,6 +302,10 @@ class BrowserSocket(DialectSocket):
         elif self._speech is not None:
             self._speech.tell(events)
             self._scribe.tell(events)
+
+    def _tell_partial(self, told: Partial) -> None:
+        if self._speech is not None and not self._texts.is_full:
+            self._speech.tell_partial(told)
 
 
 def _scribe_of(parts: NodeParts) -> MakeScribe:

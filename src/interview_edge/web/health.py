@@ -184,8 +184,11 @@ def _judge_transcription(desk: DeskFigures | None, settings: Settings) -> Check:
         return Check(Level.OK)
     if desk.failure is not None:
         return Check(Level.WARN, desk.waiting, f"{desk.provider} fails: {desk.failure}: {desk.detail}")
-    late = desk.oldest_seconds > settings.transcription_late_after
-    return Check(Level.WARN if late else Level.OK, desk.waiting, f"late by {desk.oldest_seconds:.0f} s")
+    late = desk.late_sessions > 0 or desk.oldest_seconds > settings.transcription_late_after
+    detail = f"late by {desk.oldest_seconds:.0f} s"
+    if desk.deferred_sessions:
+        detail += f"; the lines of {desk.deferred_sessions} sessions are put off"
+    return Check(Level.WARN if late else Level.OK, desk.waiting, detail)
 
 
 def judge_services(figures: Figures, settings: Settings, realtime: str) -> dict[str, str]:

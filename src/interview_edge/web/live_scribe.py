@@ -16,12 +16,14 @@ import trio
 from interview_edge.core.models import Event
 from interview_edge.core.transcripts import TRANSCRIPT
 from interview_edge.sessions.session import Session
-from interview_edge.sessions.transcription_desk import (
+from interview_edge.sessions.transcript_events import (
+    DEFERRED,
+    LATE,
     TRANSCRIPT_FAILED,
-    TranscriptionDesk,
     failed_event,
     transcript_event,
 )
+from interview_edge.sessions.transcription_desk import TranscriptionDesk, Written
 from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
 from interview_edge.web.transcripts import Utterance
 from interview_edge.wire.browser_frames import (
@@ -40,7 +42,7 @@ class _Prefetch:
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
-    found: Transcript | None = None
+    found: tuple[bytes, Transcript] | None = None
 
 
 class LiveScribe:
@@ -91,9 +93,14 @@ class LiveScribe:
         if not self._is_working:
             self._is_working = self._session.start_soon(self._work)
 
+    def partial(self, utterance: Utterance, found: Transcript) -> None:
+        self._result(utterance, found, trio.current_time() - found.fetch_ms / 1000, is_prefetch=True)
+
     def tell(self, events: Sequence[Event]) -> None:
-        """What the desk has written of the server's utterances."""
+        """What the desk has written of the server's utterances, and how late it is."""
         for event in events:
+            if event.type in (LATE, DEFERRED):
+                self._say_late(event)
             if event.type in (TRANSCRIPT, TRANSCRIPT_FAILED) and "utterance_id" not in event.body:
                 waiting = self._by_server.pop(event.body["utterance"], None)
                 if waiting is not None:
@@ -122,7 +129,7 @@ class LiveScribe:
         try:
             with prefetch.scope:
                 prefetch.found = await self._transcribe(utterance)
-                self._result(utterance, prefetch.found, began, is_prefetch=True)
+                self._result(utterance, prefetch.found[1], began, is_prefetch=True)
         except TranscriptionFailed as error:
             self._fail(utterance, error, is_prefetch=True)
         finally:
@@ -139,6 +146,7 @@ class LiveScribe:
 
     async def _finish(self, utterance: Utterance, reuse: bool, began: float) -> None:
         prefetch = self._prefetches.pop(utterance.utterance_id, None)
+        written = None
         try:
             found = None
             if reuse and prefetch is not None:
@@ -150,15 +158,16 @@ class LiveScribe:
             event = failed_event(utterance.heard, self._now_ms(), error.failure, error.detail)
             self._fail(utterance, error, is_prefetch=False)
         else:
-            event = transcript_event(utterance.heard, self._now_ms(), found, self._desk.provider)
-            self._result(utterance, found, began, is_prefetch=False)
+            pcm, transcript = found
+            event = transcript_event(utterance.heard, self._now_ms(), transcript, self._desk.provider)
+            written = Written(utterance.heard, pcm, transcript.text, utterance.utterance_id)
+            self._result(utterance, transcript, began, is_prefetch=False)
         mine = {"source": "client", "utterance_id": utterance.utterance_id}
         event = attrs.evolve(event, body={**event.body, **mine})
-        await self._desk.record(self._session.session_id, event)
+        await self._desk.record(self._session.session_id, event, written)
 
-    async def _transcribe(self, utterance: Utterance) -> Transcript:
-        _, found = await self._desk.transcribe(utterance.read, prompt=utterance.prompt)
-        return found
+    async def _transcribe(self, utterance: Utterance) -> tuple[bytes, Transcript]:
+        return await self._desk.transcribe(utterance.read, prompt=utterance.prompt)
 
     # -- what is said
 
@@ -190,6 +199,11 @@ class LiveScribe:
                 utterance_id=utterance.utterance_id,
             )
         )
+
+    def _say_late(self, event: Event) -> None:
+        told = f"{event.body['waiting']} utterances wait for their transcripts; their audio is stored"
+        why = event.body["failure"] or event.type.removeprefix("transcription_")
+        self._say(TranscriptionError(error=told, details=why, timestamp=self._now_ms()))
 
     def _fail(self, utterance: Utterance, error: TranscriptionFailed, *, is_prefetch: bool) -> None:
         self._say(

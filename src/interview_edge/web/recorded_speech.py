@@ -24,6 +24,7 @@ from interview_edge.core.models import Utterance as HeardUtterance
 from interview_edge.core.pcm import SAMPLE_BYTES
 from interview_edge.errors import CATALOG_UNAVAILABLE
 from interview_edge.sessions.declared_events import utterance_event
+from interview_edge.sessions.partial_transcripts import Partial
 from interview_edge.sessions.recording import Recording
 from interview_edge.sessions.session import Session
 from interview_edge.speech.frame_meter import FrameMeter
@@ -130,13 +131,22 @@ class RecordedSpeech:
                 self._server_says_speech = False
                 self._say(VadCacheEnd(self._now_ms()))
                 utterance_id = f"{self._stream}-{event.body['utterance']}"
-                start, end = self._clock_of(event, "start_sample"), self._clock_of(event, "end_sample")
+                start = self._clock_of(event.body["start_sample"])
+                end = self._clock_of(event.body["end_sample"])
                 if end > start:
                     number: int = event.body["utterance"]
                     utterance = self._utterance(utterance_id, number, start, end, by_server=True)
                     self._scribe.finish(utterance, reuse=False)
 
-    def _clock_of(self, event: Event, name: str) -> int:
-        """A position in the stream as one of the recording, which pre-roll may reach back before."""
-        position: int = event.body[name]
+    def tell_partial(self, told: Partial) -> None:
+        """What was said so far of an utterance of the session's."""
+        heard = told.utterance
+        start, end = self._clock_of(heard.start_sample), self._clock_of(heard.end_sample)
+        if self._declared is None and heard.stream == self._stream and end > start:
+            utterance_id = f"{self._stream}-{heard.number}"
+            utterance = self._utterance(utterance_id, heard.number, start, end, by_server=True)
+            self._scribe.partial(utterance, told.found)
+
+    def _clock_of(self, position: int) -> int:
+        """A sample of the stream as one of the recording, which pre-roll may reach back before."""
         return max(0, position - self._recording.origin)

@@ -10,6 +10,7 @@ import attrs
 from interview_edge.core.models import Event
 from interview_edge.core.models import Utterance as HeardUtterance
 from interview_edge.core.pcm import SAMPLE_RATE
+from interview_edge.speech.transcriber import Transcript
 from interview_edge.wire.browser_frames import ServerFrame, TranscriptionError
 
 NO_PROVIDER = "no transcription provider is configured; audio is stored"
@@ -57,6 +58,10 @@ class Scribe(Protocol):
         """Transcribe it; with `reuse`, its prefetch's text is the final one and nobody is asked again."""
         ...
 
+    def partial(self, utterance: Utterance, found: Transcript) -> None:
+        """What was said so far of an utterance of the server's."""
+        ...
+
     def tell(self, events: Sequence[Event]) -> None:
         """The session's committed events."""
         ...
@@ -87,6 +92,9 @@ class NoProvider:
                 error=NO_PROVIDER, timestamp=self._now_ms(), utterance_id=utterance.utterance_id
             )
             self._say(told)
+
+    def partial(self, utterance: Utterance, found: Transcript) -> None:
+        """There is none."""
 
     def tell(self, events: Sequence[Event]) -> None:
         """None of them is a transcript."""

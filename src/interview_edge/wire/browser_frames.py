@@ -114,11 +114,13 @@ class TranscriptionResult(Struct, frozen=True, kw_only=True, tag_field="type", t
 
 
 class TranscriptionError(Struct, frozen=True, kw_only=True, tag_field="type", tag="transcription_error"):
-    """There is no transcript of an utterance. Its audio is stored."""
+    """There is no transcript of an utterance; or, where none is named, transcripts are late. The audio is
+    stored.
+    """
 
     error: str
     timestamp: int
-    utterance_id: str
+    utterance_id: str | UnsetType = UNSET
     details: str | UnsetType = UNSET
     is_prefetch: bool | UnsetType = UNSET
 

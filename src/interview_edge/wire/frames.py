@@ -222,8 +222,31 @@ class EventFrame(Struct, frozen=True, tag_field="type", tag="event"):
     event: Mapping[str, Any]
 
 
+class PartialFrame(Struct, frozen=True, kw_only=True, tag_field="type", tag="partial"):
+    """What was said so far of an utterance that goes on, for a client whose `hello` asked for events. It is
+    none itself: it isn't kept, the next one takes its place, and in the end the `transcript`.
+    """
+
+    stream: str
+    utterance: int
+    start_ms: int
+    end_ms: int
+    text: str
+    language: str | None = None
+
+
 ServerFrame = (
-    AuthOk | Ack | Ready | StatusReply | Pong | Finalized | Closing | ErrorFrame | GoingAway | EventFrame
+    AuthOk
+    | Ack
+    | Ready
+    | StatusReply
+    | Pong
+    | Finalized
+    | Closing
+    | ErrorFrame
+    | GoingAway
+    | EventFrame
+    | PartialFrame
 )
 
 

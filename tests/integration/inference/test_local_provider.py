@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,24 @@ async def test_a_resolve_has_its_deadline(tmp_path: Path) -> None:
             "status": "warn",
             "detail": "the last resolve failed: inference request failed: timeout",
         }
+
+
+class Defective:
+    """A plugin that keeps no promise."""
+
+    provider = "defective"
+
+    async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise KeyError("a secret")
+
+
+async def test_a_plugins_defect_is_a_failed_resolve_and_shows_in_health(tmp_path: Path) -> None:
+    async with nodes_in(tmp_path)(inference=Defective()) as edge:
+        answer = await resolve(edge, audio=audio(jfk(2.0)))
+        told = "inference request failed: KeyError"
+        assert (answer.status, answer.json()) == (502, {"detail": told, "code": "inference_failed"})
+        check = (await call(edge.asgi_app, "GET", "/health")).json()["checks"]["speakers"]
+        assert check == {"status": "warn", "detail": f"the last resolve failed: {told}"}
 
 
 # -- which provider
@@ -153,6 +172,7 @@ async def test_a_plugin_of_the_entry_point_group(tmp_path: Path, monkeypatch: py
         "from contextlib import asynccontextmanager\n"
         "class Mine:\n"
         "    provider = 'mine'\n"
+        "    async def resolve(self, request): ...\n"
         "@asynccontextmanager\n"
         "async def open_mine(settings):\n"
         "    yield Mine()\n"

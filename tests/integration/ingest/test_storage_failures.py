@@ -287,7 +287,7 @@ async def test_repeats_that_wait_for_the_disk_hold_no_audio(
     open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They count little in the journal's queue, so that little is what they may cost."""
-    async with open_node() as edge, connect(edge, "s") as client:
+    async with open_node(storage_timeout=60) as edge, connect(edge, "s") as client:
         await client.send_chunk(1)
         await client.answer()
         go_on = hold_commits(edge, monkeypatch)

@@ -5,36 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 import pytest
 import trio
 import trio.testing
 
 from asgi_calls import call
-from inference_api import answer_of
+from browser_clients import recording
 from interview_edge.app import Edge
-from interview_edge.errors import INFERENCE_FAILED, EdgeError
-from nodes import OpenNode, connect
+from interview_edge.core.declared_utterances import VadState
+from named_voice import NamedVoice
+from nodes import OpenNode, connect, second
 from stenographer import ready
 
-
-@attrs.define(eq=False)
-class Voices:
-    """A speaker model: every utterance is of cluster c1, whose name is known from the second one on."""
-
-    provider: str = "voices"
-    asked: list[Mapping[str, Any]] = attrs.field(factory=list)
-    failures: int = 0
-
-    async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        self.asked.append(request)
-        await trio.lowlevel.checkpoint()
-        if len(self.asked) <= self.failures:
-            raise EdgeError(INFERENCE_FAILED)
-        name = "Ann" if len(self.asked) > 1 else None
-        answer = answer_of("c1", speaker_name=name, decision="auto" if name else "unknown")
-        answer["updated_state"]["bindings"] = {"c1": name} if name else {}
-        return answer
+AUDIO = b"".join(second(seq) for seq in range(1, 4))
 
 
 async def speak(edge: Edge, speech: list[bytes], **hello: Any) -> None:
@@ -66,7 +49,7 @@ async def lines(edge: Edge) -> list[dict[str, Any]]:
 async def test_lines_take_the_name_that_is_found_later(
     open_node: OpenNode, speech: list[bytes], asked_by: str
 ) -> None:
-    voices = Voices()
+    voices = NamedVoice()
     by_setting = {"auto_resolve": True} if asked_by == "setting" else {}
     async with open_node(transcriber=ready(), inference=voices, **by_setting) as edge:
         await speak(edge, speech * 2, resolve=asked_by == "hello")
@@ -92,7 +75,7 @@ async def test_lines_take_the_name_that_is_found_later(
 async def test_nobody_is_asked_who_speaks_unless_somebody_wants_it(
     open_node: OpenNode, speech: list[bytes]
 ) -> None:
-    voices = Voices()
+    voices = NamedVoice()
     async with open_node(transcriber=ready(), inference=voices) as edge:
         await speak(edge, speech)
         assert await lines(edge)
@@ -100,7 +83,7 @@ async def test_nobody_is_asked_who_speaks_unless_somebody_wants_it(
 
 
 async def test_a_model_that_fails_costs_a_name_and_no_line(open_node: OpenNode, speech: list[bytes]) -> None:
-    voices = Voices(failures=1)
+    voices = NamedVoice(failures=1)
     async with open_node(transcriber=ready(), inference=voices) as edge:
         await speak(edge, speech * 2, resolve=True)
         written = await lines(edge)
@@ -111,7 +94,7 @@ async def test_a_model_that_fails_costs_a_name_and_no_line(open_node: OpenNode, 
 
 
 async def test_a_model_that_raises_anything_ends_no_session(open_node: OpenNode, speech: list[bytes]) -> None:
-    class Defective(Voices):
+    class Defective(NamedVoice):
         async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
             self.asked.append(request)
             raise RuntimeError("a defect of the plugin")
@@ -130,3 +113,47 @@ async def test_a_model_that_raises_anything_ends_no_session(open_node: OpenNode,
         assert edge.registry.live("s") is session
         await client.send_chunk(len(speech) + 1)
         assert (await client.answer())["status"] == "stored"
+
+
+async def test_a_client_s_own_utterances_are_resolved_too(open_node: OpenNode) -> None:
+    """Each recording numbers them from 1: a name is that of one of them, and not of all with its number."""
+    voices = NamedVoice()
+    async with (
+        open_node(transcriber=ready(), inference=voices, auto_resolve=True) as edge,
+        recording(edge) as client,
+    ):
+        for ends_at in (2_000, 1_200):
+            await client.start("s")
+            await client.audio(AUDIO[:32_000], VadState.START)
+            await client.audio(AUDIO[32_000 : ends_at * 32], VadState.END)
+            await client.end()
+        (event,) = await resolved(edge, 1)
+        long, short = await lines(edge)
+        assert (long["utterance"], short["utterance"]) == (1, 1)
+        written = await edge.parts.catalog.events("s", limit=1_000, types=["transcript"])
+        assert event["utterance_id"] == written[0].body["utterance_id"]
+        async with edge.session("s") as session:
+            await session.finalize()
+        assert len(voices.asked) == 1
+        assert voices.asked[0]["asr_text"] == f"{2_000 * 32} bytes"
+
+
+async def test_a_name_is_that_of_one_recording_s_utterance(open_node: OpenNode) -> None:
+    class NamesTheSecond(NamedVoice):
+        async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+            answer = dict(await super().resolve(request))
+            answer["cluster_id"] = f"c{len(self.asked)}"
+            answer["updated_state"]["bindings"] = {"c2": "Ann"}
+            return answer
+
+    async with (
+        open_node(transcriber=ready(), inference=NamesTheSecond(), auto_resolve=True) as edge,
+        recording(edge) as client,
+    ):
+        for _ in range(2):
+            await client.start("s")
+            await client.audio(AUDIO[:32_000], VadState.START)
+            await client.audio(AUDIO[32_000:64_000], VadState.END)
+            await client.end()
+        await resolved(edge, 2)
+        assert [line["speaker"] for line in await lines(edge)] == [None, "Ann"]

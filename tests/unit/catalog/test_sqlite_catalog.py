@@ -119,7 +119,8 @@ def _undo_the_migrations(path: Path) -> None:
         "DROP INDEX objects_undeleted; DROP INDEX objects_expired; "
         "ALTER TABLE streams DROP COLUMN file_count; "
         "ALTER TABLE streams DROP COLUMN file_bytes; ALTER TABLE sessions DROP COLUMN swept_before; "
-        "DROP TABLE untranscribed"
+        "DROP TABLE untranscribed; DROP INDEX sessions_lines_missing; "
+        "ALTER TABLE sessions DROP COLUMN lines_missing"
     )
     connection.pragma("user_version", 2)
     connection.close()

@@ -27,6 +27,7 @@ from interview_edge.wire.frames import (
     Finalized,
     GoingAway,
     Hello,
+    PartialFrame,
     Ping,
     Pong,
     Ready,
@@ -58,6 +59,7 @@ class DialectServer:
     silent: int = 0  # how many connections get no answer at all
     before: Callable[[ClientFrame], None] = lambda frame: None
     events: list[Event] = attrs.field(factory=list)
+    partials: list[PartialFrame] = attrs.field(factory=list)
     gate: trio.Event = attrs.field(factory=trio.Event)
     second_connection: trio.Event = attrs.field(factory=trio.Event)
 
@@ -100,6 +102,8 @@ class DialectServer:
         if isinstance(frame, Hello) and frame.events:
             for event in self.events:
                 await ws.send_message(chunk_dialect.encode(EventFrame(event.to_wire())))
+            for partial in self.partials:
+                await ws.send_message(chunk_dialect.encode(partial))
 
     def _reply(self, frame: ClientFrame) -> ServerFrame:
         match frame:

@@ -21,7 +21,7 @@ from interview_edge.client import (
 )
 from interview_edge.core.models import Event
 from interview_edge.errors import FINALIZE_TIMEOUT, EdgeError
-from interview_edge.wire.frames import Ack, ChunkFrame, ClientFrame, Finalize, Ping
+from interview_edge.wire.frames import Ack, ChunkFrame, ClientFrame, Finalize, PartialFrame, Ping
 
 SESSION = "a/b 面试"
 DialectServer = Any  # conftest's: test modules can't import from each other
@@ -336,6 +336,19 @@ async def test_a_peer_without_pongs_is_left(server: DialectServer) -> None:
         await ingest.drain()
 
     assert holds_exactly(server, 3)
+
+
+async def test_only_the_latest_partial_waits_to_be_read(server: DialectServer, hasty: Persistence) -> None:
+    server.events = [Event(1, 1, "speech_started", {"sample": 1})]
+    place = {"stream": "mixed", "utterance": 1, "start_ms": 0}
+    server.partials = [PartialFrame(**place, end_ms=n, text=f"{n}") for n in (1, 2, 3)]
+
+    async with open_ingest(server.base_url, SESSION, events=True, persistence=hasty) as ingest:
+        await ingest.status()
+
+    told = [event async for event in ingest.events()]
+    assert [event["type"] for event in told] == ["speech_started", "partial"]
+    assert told[1] == {"type": "partial", **place, "end_ms": 3, "text": "3", "language": None}
 
 
 async def test_events_come_once_across_a_cut(server: DialectServer, hasty: Persistence) -> None:

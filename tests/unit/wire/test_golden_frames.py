@@ -25,6 +25,7 @@ from interview_edge.wire.frames import (
     Finalized,
     GoingAway,
     Hello,
+    PartialFrame,
     Ping,
     Pong,
     Ready,
@@ -103,6 +104,14 @@ SERVER_FRAMES: dict[str, ServerFrame] = {
     "error_seq.json": ErrorFrame.of(EdgeError(CHUNK_CONFLICT, fields={"seq": 3})),
     "going_away.json": GoingAway(10, 9_500),
     "event.json": EventFrame(SPEECH.to_wire()),
+    "partial.json": PartialFrame(
+        stream="teacher",
+        utterance=3,
+        start_ms=12_480,
+        end_ms=15_390,
+        text="Ask not what your",
+        language="en",
+    ),
 }
 
 REFUSED: dict[str, dict[str, object]] = json.loads((GOLDEN / "refused.json").read_text())

@@ -1,0 +1,40 @@
+"""Native threads that work behind everybody else's back: a model's, which must not hold up the acks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Made = TypeVar("Made")
+NICENESS = 10  # a tenth of the weight of what isn't nice, and nothing lost where nobody else wants the core
+
+
+def in_background(make: Callable[[], Made]) -> Made:
+    """What `make` answers or raises; the native threads that it starts, and those that they start, yield to
+    others. Blocking.
+
+    A thread inherits its niceness from the one that starts it, and only an administrator's gets rid of it: so
+    `make` runs in a thread of its own, which is over when this returns. On Linux only, where niceness is a
+    thread's and not the process's.
+    """
+    if sys.platform != "linux":
+        return make()
+    made: list[Made] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+        try:
+            made.append(make())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="model-loader")
+    thread.start()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return made[0]

@@ -1,0 +1,138 @@
+"""result.json of a session whose lines came late: written anew by itself once they are there, with names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from asgi_calls import call
+from interview_edge.app import Edge
+from interview_edge.backends.memory import MemoryBackend
+from interview_edge.core.models import NewEvent
+from interview_edge.testing import FaultyBackend
+from named_voice import NamedVoice
+from nodes import OpenNode, connect, nodes_in
+from speaking import events_of, speak, until
+from stenographer import Stenographer, ready
+
+HASTY = {"transcription_wait": 0.02, "retry_max": 0.01}
+
+
+async def result_of(edge: Edge) -> dict[str, Any]:
+    answer = await call(edge.asgi_app, "GET", "/v1/sessions/s/result")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def finalize(edge: Edge, **body: Any) -> None:
+    answer = await call(edge.asgi_app, "POST", "/v1/sessions/s/finalize", body=body)
+    assert answer.status == 200
+
+
+async def renewed(edge: Edge) -> dict[str, Any]:
+    async def whole() -> bool:
+        return (await result_of(edge))["transcript_waiting"] == 0
+
+    await until(whole)
+    return await result_of(edge)
+
+
+async def test_lines_that_came_after_the_finalize_are_in_the_result(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen, **HASTY) as edge:
+        await speak(edge, "s", speech)
+        await finalize(edge, metadata={"title": "kept"})
+        early = await result_of(edge)
+        assert early["transcript"] == []
+        assert early["transcript_waiting"] > 1
+        pen.go_on.set()
+        late = await renewed(edge)
+        assert len(late["transcript"]) == early["transcript_waiting"]
+        assert late["metadata"] == {"title": "kept"}
+
+        async def noted() -> bool:
+            return not await edge.parts.catalog.results_to_renew(limit=10)
+
+        await until(noted)
+
+
+async def test_after_a_restart_too_and_with_who_spoke(tmp_path: Path, speech: list[bytes]) -> None:
+    """The session isn't open any more, and only its utterances know that it wanted names."""
+    async with nodes_in(tmp_path)(transcriber=Stenographer(), inference=NamedVoice(), **HASTY) as edge:
+        async with connect(edge, "s") as client:
+            await client.hello(resolve=True)
+            for seq, pcm in enumerate(speech, 1):
+                await client.send_chunk(seq, pcm)
+            await client.answers(len(speech))
+        await finalize(edge)
+    async with nodes_in(tmp_path)(transcriber=ready(), inference=NamedVoice(), **HASTY) as edge:
+        late = await renewed(edge)
+        long_enough = [line for line in late["transcript"] if line["end_ms"] - line["start_ms"] >= 1_500]
+        assert len(long_enough) > 1
+
+        async def named() -> bool:
+            lines = (await result_of(edge))["transcript"]
+            return all(line["speaker"] == "Ann" for line in lines if line["utterance"] in numbers)
+
+        numbers = {line["utterance"] for line in long_enough}
+        await until(named)
+
+
+async def test_what_a_crash_left_undone_is_done_at_the_start(tmp_path: Path, speech: list[bytes]) -> None:
+    """The last line was committed, and the result wasn't written anew."""
+    async with nodes_in(tmp_path)(transcriber=Stenographer(), **HASTY) as edge:
+        await speak(edge, "s", speech)
+        await finalize(edge)
+        waiting = await edge.parts.catalog.untranscribed(limit=100)
+        for _, utterance in waiting:
+            body = {"utterance": utterance.number, "start_ms": 0, "end_ms": 1, "text": "found"}
+            line = NewEvent(1, "transcript", body, utterance.stream)
+            await edge.parts.catalog.append_events("s", [line], at=1, written=[utterance])
+        assert await edge.parts.catalog.results_to_renew(limit=10) == ["s"]
+    async with nodes_in(tmp_path)(transcriber=ready(), **HASTY) as edge:
+        late = await renewed(edge)
+        assert [line["text"] for line in late["transcript"]] == ["found"] * len(waiting)
+
+
+async def test_a_store_that_is_away_is_tried_again(open_node: OpenNode, speech: list[bytes]) -> None:
+    pen, store = Stenographer(), FaultyBackend(MemoryBackend())
+    async with open_node(transcriber=pen, backend=store, **HASTY) as edge:
+        await speak(edge, "s", speech)
+        await finalize(edge)
+        puts = store.calls["put"]
+        store.outage = True
+        pen.go_on.set()
+
+        async def tried_twice() -> bool:
+            return store.calls["put"] >= puts + 2
+
+        await until(tried_twice)
+        store.outage = False
+        assert (await renewed(edge))["transcript"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05])
+async def test_a_finalize_waits_for_names_as_for_lines(
+    open_node: OpenNode, speech: list[bytes], delay: float
+) -> None:
+    class Slow(NamedVoice):
+        async def resolve(self, request: Any) -> Any:
+            await trio.sleep(delay)
+            return await super().resolve(request)
+
+    async with (
+        open_node(transcriber=ready(), inference=Slow(), auto_resolve=True) as edge,
+        edge.session("s") as session,
+    ):
+        for seq, pcm in enumerate(speech * 2, 1):
+            await session.feed(pcm, seq=seq)
+        await session.finalize()
+        lines = (await result_of(edge))["transcript"]
+        names = {line["speaker"] for line in lines if line["end_ms"] - line["start_ms"] >= 1_500}
+        assert names == {"Ann"}
+        assert len(await events_of(edge, "s", "resolve")) > 1
