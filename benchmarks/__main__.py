@@ -1,5 +1,5 @@
 """`python -m benchmarks ingest | ack | memory | depth | cost | speakers | transcription |
-ack-transcribing | all`."""
+ack-transcribing | vad | all`."""
 
 from __future__ import annotations
 
@@ -103,6 +103,25 @@ def transcription(
 
     options = {"talkers": talkers, "seconds": seconds}
     publish("transcription", options, live_transcription.run(model_dir, talkers, seconds), out)
+
+
+@app.command
+def vad(
+    *,
+    packages: Path | None = None,
+    thresholds: Annotated[tuple[float, ...], Parameter(consume_multiple=True)] = (0.10, 0.15, 0.30, 0.50),
+    meetings: int | None = None,
+    out: Path = OUT,
+) -> None:
+    """Voice detection on labelled meetings, webrtcvad and silero: how often it is right, and what it costs.
+
+    Needs the extra `silero`. `packages`: a folder with the recordings' archive, for a machine that reaches no
+    index; `thresholds`: silero's; `meetings`: only so many of the 14.
+    """
+    from benchmarks import vad as voice_detection  # here, since it needs the extra
+
+    options = {"thresholds": thresholds, "meetings": meetings}
+    publish("vad", options, voice_detection.run(out, packages, thresholds, meetings=meetings), out)
 
 
 @app.command

@@ -18,12 +18,21 @@ from interview_edge.speech.models import Model
 CACHE = Path.home() / ".cache" / "interview-edge" / "models"
 
 
-def model_folder(model: Model, *libraries: str) -> Path:
-    """The model folder that holds `model`; skips without it, or without the libraries that it needs."""
+def need_extra(extra: str, *libraries: str) -> None:
+    """Skip where an extra isn't installed."""
     missing = [name for name in libraries if importlib.util.find_spec(name) is None]
     if missing:
-        pytest.skip(f"the extra `local` isn't installed: no {', '.join(missing)}")
-    folder = Path(os.environ.get("TEST_MODEL_DIR", CACHE))
+        pytest.skip(f"the extra `{extra}` isn't installed: no {', '.join(missing)}")
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("TEST_MODEL_DIR", CACHE))
+
+
+def model_folder(model: Model, *libraries: str) -> Path:
+    """The model folder that holds `model`; skips without it, or without the libraries that it needs."""
+    need_extra("local", *libraries)
+    folder = cache_folder()
     if not is_there(model, folder):
         if os.environ.get("REQUIRE_ALL") != "1":
             pytest.skip(f"{folder} lacks {model.name}: interview-edge models fetch")

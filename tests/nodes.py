@@ -135,8 +135,10 @@ def nodes_in(folder: Path) -> OpenNode:
 
     @asynccontextmanager
     async def open_node(**changes: Any) -> AsyncIterator[Edge]:
-        given = ("backend", "inference", "transcriber", "tracing")
-        parts = {name: changes.pop(name) for name in given if name in changes}
+        given = ("backend", "inference", "transcriber", "vad", "tracing")
+        # A text is a setting, which may have the name of the part that it chooses.
+        names = [name for name in given if name in changes and not isinstance(changes[name], str)]
+        parts = {name: changes.pop(name) for name in names}
         defaults: dict[str, Any] = {
             "data_dir": folder / "data",
             "journal_min_free_bytes": 0,

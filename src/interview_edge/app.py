@@ -53,6 +53,8 @@ from interview_edge.speech.inference import SpeakerInference
 from interview_edge.speech.speaker_providers import WatchedSpeakers, open_speakers
 from interview_edge.speech.transcriber import Transcriber
 from interview_edge.speech.transcribers import chosen, open_transcriber
+from interview_edge.speech.vad import VadProvider
+from interview_edge.speech.vads import NodeVad, open_vad
 from interview_edge.tracing import Tracing, open_tracing
 from interview_edge.web.asgi import build_asgi_app
 from interview_edge.web.client_address import counted_peer
@@ -106,15 +108,15 @@ async def open_edge(
     backend: StorageBackend | None = None,
     inference: SpeakerInference | None = None,
     transcriber: Transcriber | None = None,
+    vad: VadProvider | None = None,
     tracing: Tracing | None = None,
 ) -> AsyncIterator[Edge]:
     """A node inside your own trio program: opened, replayed, and closed in order at the end of the block.
 
-    `backend`, `inference` and `transcriber` take the place of what the settings name, `tracing` of what the
-    OTEL_* variables do; a backend passed in stays yours to close. Leaving the block, also by cancellation,
-    closes the sessions within `drain_timeout` and leaves what isn't uploaded in the journal, for the next
-    start. Raises
-    SettingsError, JournalDamaged, BackendError, CatalogUnavailable.
+    `backend`, `inference`, `transcriber` and `vad` take the place of what the settings name, `tracing` of
+    what the OTEL_* variables do; a backend passed in stays yours to close. Leaving the block, also by
+    cancellation, closes the sessions within `drain_timeout` and leaves what isn't uploaded in the journal,
+    for the next start. Raises SettingsError, JournalDamaged, BackendError, CatalogUnavailable.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(bare_errors())
@@ -129,7 +131,8 @@ async def open_edge(
             inference = await stack.enter_async_context(open_speakers(settings, tracing))
         if transcriber is None:
             transcriber = await stack.enter_async_context(open_transcriber(settings, tracing))
-        registry, after = _assemble(settings, journal, catalog, backend, inference, transcriber)
+        node_vad = await stack.enter_async_context(open_vad(settings)) if vad is None else NodeVad(vad)
+        registry, after = _assemble(settings, journal, catalog, backend, inference, transcriber, node_vad)
         sockets = OpenSockets()
         access = await stack.enter_async_context(open_access(catalog.access, settings, wall_ms))
         realtime = await stack.enter_async_context(open_realtime(settings, catalog.access, wall_ms, tracing))
@@ -149,6 +152,7 @@ def _assemble(
     backend: StorageBackend,
     inference: SpeakerInference | None,
     transcriber: Transcriber | None,
+    vad: NodeVad,
 ) -> tuple[Registry, AfterTranscription]:
     """Archive and registry around what was opened, each told what the other has to say."""
     archive = Archive(
@@ -188,6 +192,7 @@ def _assemble(
         daily_sweep=_daily_sweep(settings, remover),
         inference=None if inference is None else WatchedSpeakers(inference),
         desk=desk,
+        vad=vad,
         wall_ms=wall_ms,
     )
     registry = Registry(parts)

@@ -131,6 +131,8 @@ class Settings:
         default=None, validator=attrs.validators.optional(_between(1, 10**9))
     )
     memory_check_interval: float = attrs.field(default=1.0, validator=_between(0.001, 60))
+    vad: str = "webrtc"  # webrtc, silero, or the name of a plugin's entry point
+    vad_threshold: float = attrs.field(default=0.15, validator=_between(0.01, 0.99))
     vad_mode: int = attrs.field(default=2, validator=_between(0, 3))
     vad_frame_ms: int = attrs.field(default=30, validator=attrs.validators.in_((20, 30)))
     vad_gap_wait: float = attrs.field(default=5.0, validator=_between(0, 600))

@@ -28,7 +28,7 @@ from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEnded, SpeechStarted, UtteranceRules
 from interview_edge.errors import ERRORS
 from interview_edge.sessions.declared_events import padded_event, utterance_event
-from interview_edge.sessions.listening import speech_event
+from interview_edge.sessions.speech_events import speech_event
 from interview_edge.web import health
 from interview_edge.web.asyncapi import (
     BROWSER_CLIENT_FRAMES,

@@ -1,17 +1,19 @@
 """A session's VAD pipeline: hears each stream's seconds in seq order and writes speech events, sample-exact.
 
 It is woken through the session's memory channel and takes the audio from the window (or, far behind, from
-journal and backend), so a slow VAD or catalog delays nothing but itself. Events and the position after them
-are committed in one transaction: after a restart it goes on from there, and no event is lost or doubled
-(contract ingest.md, VAD).
+journal and backend), so a slow VAD or catalog delays nothing but itself. A VAD that blocks has threads of the
+node; what such a call leaves undone, by cancellation or a fault, is heard again by a fresh VAD. Events and
+the position after them are committed in one transaction: after a restart it goes on from there, and no event
+is lost or doubled (contract ingest.md, VAD).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 import attrs
 import structlog
@@ -20,20 +22,26 @@ import trio
 from interview_edge.catalog.protocol import CatalogUnavailable, SessionIsDeleted
 from interview_edge.core.models import Event, NewEvent, Utterance, VadPosition
 from interview_edge.core.pcm import CHUNK_BYTES, CHUNK_SAMPLES
-from interview_edge.core.utterances import SpeechEvent, SpeechStarted
+from interview_edge.core.utterances import SpeechEvent
 from interview_edge.sessions.declared_events import DeclaredEvents
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
+from interview_edge.sessions.speech_events import speech_event, utterances_in
 from interview_edge.speech.pipeline import StreamVad
 
 log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
 
 READ_AHEAD_SECONDS = 30  # for a stream that is behind its window: 1 MB
-WARM_UP_SECONDS = 2  # webrtcvad adapts to the room; its state can't be saved, so it hears this much again
+WARM_UP_SECONDS = 2  # a VAD adapts to the room; its state can't be saved, so it hears this much again
 COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
 MAX_UNCOMMITTED = 256  # events kept while the catalog is down; then hearing waits, and catches up later
 MISSED_EVENTS = 1_000  # more than a commit in doubt can hold
+
+
+class VadFailed(Exception):
+    """A VAD raised, or didn't answer in time. What it was about to hear is heard again, by a fresh one."""
 
 
 class Ear:
@@ -42,6 +50,7 @@ class Ear:
     def __init__(self, vad: StreamVad, next_seq: int) -> None:
         self.vad = vad
         self.next_seq = next_seq
+        self.given_up = False  # in the middle of a second: a thread may still be at it
         self.gap_since: float | None = None
         self.uncommitted_seconds = 0
         self.read_ahead: dict[int, bytes] = {}  # of a stream that is behind its window
@@ -91,8 +100,7 @@ class Listening:
                 if pending:
                     continue
             except Exception as error:  # invariant 5: acks go on without the VAD
-                self.failures += 1
-                log.warning("the VAD pipeline failed", session_id=self._session.session_id, exc_info=error)
+                self._count_failure(error)
                 await trio.sleep(self._parts.settings.retry_initial)
                 continue
             pending = await self._next_wakes()
@@ -130,19 +138,44 @@ class Listening:
 
     async def finish(self, stream: str | None = None) -> None:
         """Hear everything held now, gaps as silence, end open utterances, and commit: of one stream, or of
-        all. The caller sets the deadline.
+        all. The caller sets the deadline. Where the VAD fails it does without what that stream still had to
+        say (a record without it is better than none), and leaves it to `run`.
         """
         async with self._hearing:
             await self._settle_doubt()
             for name in tuple(self._session.streams) if stream is None else (stream,):
-                await self._hear(name, skip_gaps=True)
-                while self._is_behind(name) and await self._commit():
-                    await self._hear(name, skip_gaps=True)
-                self._note(name, self._ears[name].vad.flush())
+                try:
+                    await self._hear_out(name)
+                except VadFailed as error:
+                    self._count_failure(error)
+                    self.wake(name)
             await self._commit()
+
+    async def _hear_out(self, name: str) -> None:
+        await self._hear(name, skip_gaps=True)
+        while self._is_behind(name) and await self._commit():
+            await self._hear(name, skip_gaps=True)
+        self._note(name, self._ears[name].vad.flush())
+
+    def _count_failure(self, error: Exception) -> None:
+        self.failures += 1
+        log.warning("the VAD pipeline failed", session_id=self._session.session_id, exc_info=error)
 
     def positions(self) -> dict[str, VadPosition]:
         return self._resumed | {name: ear.vad.position() for name, ear in self._ears.items()}
+
+    @property
+    def behind_seconds(self) -> int:
+        """How much of what is held the stream that is furthest behind hasn't heard, other than for a gap."""
+        streams = self._session.streams
+        return max(
+            (
+                streams[name].ledger.last_seq + 1 - ear.next_seq
+                for name, ear in self._ears.items()
+                if ear.gap_since is None
+            ),
+            default=0,
+        )
 
     def open_utterances(self) -> list[Utterance]:
         """Those that go on, as far as they were heard, once their start is committed; not where a client says
@@ -166,7 +199,9 @@ class Listening:
         stream = self._session.streams[name]
         ear = self._ears.get(name)
         if ear is None:
-            ear = self._ears[name] = await self._open_ear(name, stream)
+            ear = self._ears[name] = await self._open_ear(stream, self._resumed.get(name))
+        elif ear.given_up:
+            ear = self._ears[name] = await self._open_ear(stream, ear.vad.position())
         held, turns = stream.ledger.held, self._parts.hearing
         while ear.next_seq <= held.last and len(self._events) < MAX_UNCOMMITTED:
             if ear.next_seq in held:
@@ -174,24 +209,29 @@ class Listening:
             elif not self._gap_is_over(ear) and not skip_gaps:
                 return
             else:
-                self._hear_gap(stream, ear)
-            if ear.next_seq <= held.last and not turns.take():
+                await self._hear_gap(stream, ear)
+            if not self._parts.vad.inline:  # a backlog takes so long that its events mustn't wait for its end
+                await self._commit_if_due()
+            elif ear.next_seq <= held.last and not turns.take():
                 await turns.rest()
         ear.gap_since = None
 
-    async def _open_ear(self, name: str, stream: LiveStream) -> Ear:
-        """A new stream's VAD, or one that goes on from its committed position, warmed up with what came
-        before it.
-        """
-        settings = self._parts.settings
-        vad = StreamVad(mode=settings.vad_mode, frame_ms=settings.vad_frame_ms)
-        position = self._resumed.get(name)
+    async def _open_ear(self, stream: LiveStream, position: VadPosition | None) -> Ear:
+        """A new stream's VAD, or one that goes on from a position, warmed up with what came before it."""
+        try:
+            vad = await self._parts.vad.open()
+        except Exception as error:  # whatever a plugin raises
+            raise VadFailed("no VAD could be opened") from error
         if position is None:
             return Ear(vad, 1)
         vad.resume(position)
         ear = Ear(vad, position.sample // CHUNK_SAMPLES + 1)
-        for seq in range(max(1, ear.next_seq - WARM_UP_SECONDS), ear.next_seq):
-            vad.warm_up(stream.shown(seq) or await self._past_second(stream, ear, seq))
+        before = [
+            stream.shown(seq) or await self._past_second(stream, ear, seq)
+            for seq in range(max(1, ear.next_seq - WARM_UP_SECONDS), ear.next_seq)
+        ]
+        if before:
+            await self._run(partial(vad.warm_up, b"".join(before)))
         return ear
 
     async def _hear_second(self, stream: LiveStream, ear: Ear) -> None:
@@ -199,9 +239,25 @@ class Listening:
         pcm = stream.shown(ear.next_seq)
         if pcm is None:
             pcm = await self._past_second(stream, ear, ear.next_seq)
-        self._note(stream.key.stream, ear.vad.hear(pcm))
+        ear.given_up = True  # until it is done
+        if self._parts.vad.inline:
+            try:  # here, and not in `_run`: this is half of what a chunk costs
+                found = ear.vad.hear(pcm)
+            except Exception as error:  # whatever a plugin raises
+                raise VadFailed(self._parts.vad.provider) from error
+        else:
+            found = ear.vad.take(await self._run(partial(ear.vad.judge, pcm)))
+        ear.given_up = False
+        self._note(stream.key.stream, found)
         ear.next_seq += 1
         ear.uncommitted_seconds += 1
+
+    async def _run(self, work: Callable[[], Answer]) -> Answer:
+        """Work of a VAD: inline, or in a thread where it blocks. Raises VadFailed."""
+        try:
+            return work() if self._parts.vad.inline else await self._parts.vad.run(work)
+        except Exception as error:  # whatever a plugin raises, and that it took too long
+            raise VadFailed(self._parts.vad.provider) from error
 
     def _is_behind(self, name: str) -> bool:
         """Whether there is more to hear at once: hearing stopped to commit, not at a gap."""
@@ -214,12 +270,16 @@ class Listening:
             ear.gap_since = now
         return now >= ear.gap_since + self._parts.settings.vad_gap_wait
 
-    def _hear_gap(self, stream: LiveStream, ear: Ear) -> None:
+    async def _hear_gap(self, stream: LiveStream, ear: Ear) -> None:
         """Silence up to the next second that is held. A late chunk of the gap isn't judged again."""
         ear.gap_since = None
         resume_at = next(first for first, _ in stream.ledger.held if first > ear.next_seq)
         seconds = resume_at - ear.next_seq
-        self._note(stream.key.stream, ear.vad.hear_silence(seconds * CHUNK_SAMPLES))
+        ear.given_up = True
+        silence = await self._run(partial(ear.vad.judge_silence, seconds * CHUNK_SAMPLES))
+        found = ear.vad.take_silence(silence)
+        ear.given_up = False
+        self._note(stream.key.stream, found)
         ear.next_seq = resume_at
         ear.uncommitted_seconds += seconds
 
@@ -316,29 +376,6 @@ class Listening:
         if self._parts.desk is not None:
             self._parts.desk.look_again()
         self._in_doubt = False
-
-
-def speech_event(stream: str, found: SpeechEvent, at: int) -> NewEvent:
-    """The event as the wire shows it: positions in samples and milliseconds from the start of the stream."""
-    body: dict[str, object] = {"utterance": found.utterance_no, "start_sample": found.start_sample}
-    body["start_ms"] = found.start_sample * 1000 // CHUNK_SAMPLES
-    if isinstance(found, SpeechStarted):
-        return NewEvent(at, "speech_started", body, stream)
-    body |= {
-        "end_sample": found.end_sample,
-        "end_ms": found.end_sample * 1000 // CHUNK_SAMPLES,
-        "reason": found.reason,
-    }
-    return NewEvent(at, "speech_ended", body, stream)
-
-
-def utterances_in(events: Sequence[NewEvent]) -> list[Utterance]:
-    """The utterances that end in these events."""
-    return [
-        Utterance(event.stream, event.body["utterance"], event.body["start_sample"], event.body["end_sample"])
-        for event in events
-        if event.type == "speech_ended" and event.stream is not None
-    ]
 
 
 class ListenedSession(Protocol):

@@ -19,6 +19,7 @@ from interview_edge.sessions.hearing_turns import HearingTurns
 from interview_edge.sessions.transcription_desk import TranscriptionDesk
 from interview_edge.settings import Settings
 from interview_edge.speech.speaker_providers import WatchedSpeakers
+from interview_edge.speech.vads import NodeVad
 
 
 @attrs.frozen
@@ -38,6 +39,7 @@ class NodeParts:
     daily_sweep: DailySweep
     inference: WatchedSpeakers | None
     desk: TranscriptionDesk | None
+    vad: NodeVad
     wall_ms: Callable[[], int]
     hearing: HearingTurns = attrs.field(factory=HearingTurns)
 

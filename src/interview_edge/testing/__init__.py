@@ -5,6 +5,7 @@ from interview_edge.testing.catalog import check_catalog
 from interview_edge.testing.faults import Effect, FaultyBackend, PlannedFault
 from interview_edge.testing.speakers import check_speakers
 from interview_edge.testing.transcribers import check_transcriber
+from interview_edge.testing.vads import check_vad
 
 __all__ = [
     "Effect",
@@ -14,4 +15,5 @@ __all__ = [
     "check_catalog",
     "check_speakers",
     "check_transcriber",
+    "check_vad",
 ]

@@ -28,6 +28,7 @@ CATALOG_TIMEOUT = 1.0  # seconds: an orchestrator's probe waits about as long
 
 WARN_SHARE, ERROR_SHARE = EVICT_SHARE, REFUSE_SHARE  # of a limit: memory by contract, the others alike
 MIN_UPLOAD_SUCCESS = 0.999
+VAD_LATE_SECONDS = 30  # a burst is heard within a few; beyond it the VAD takes more than the machine has
 WARN_LATENCY_MS, ERROR_LATENCY_MS = 5_000, 10_000
 
 
@@ -72,7 +73,9 @@ class Figures:
     window_bytes: int
     evicted_windows: int
     unjournalled: int
+    vad: str  # which it is
     vad_failures: int
+    vad_behind_seconds: int
     rss_bytes: int
     budget_bytes: int
     journal: JournalStats
@@ -106,7 +109,9 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         window_bytes=sum(stream.window.held_bytes for s in sessions for stream in s.streams.values()),
         evicted_windows=context.registry.evicted_windows,
         unjournalled=sum(s.unjournalled for s in sessions),
+        vad=parts.vad.provider,
         vad_failures=sum(s.vad_failures for s in sessions),
+        vad_behind_seconds=max((s.vad_behind_seconds for s in sessions), default=0),
         rss_bytes=resident_bytes(),
         budget_bytes=memory_budget(parts.settings.memory_budget_mb),
         journal=parts.journal.stats,
@@ -137,11 +142,7 @@ def judge(figures: Figures, settings: Settings) -> dict[str, Check]:
         "sessions": by_thresholds(figures.sessions / settings.max_sessions, WARN_SHARE, 1.0),
         "journal": _judge_journal(figures, settings),
         "catalog": Check(Level.OK) if figures.catalog_ok else Check(Level.ERROR, detail="it doesn't answer"),
-        "vad": Check(
-            Level.WARN if figures.vad_failures else Level.OK,
-            figures.vad_failures,
-            "voice detection failed in live sessions; their audio is kept",
-        ),
+        "vad": _judge_vad(figures),
         "transcription": _judge_transcription(figures.transcription, settings),
         "retention": Check(
             Level.OK if figures.retention.last_error is None else Level.WARN,
@@ -166,6 +167,15 @@ def _judge_journal(figures: Figures, settings: Settings) -> Check:
     return by_thresholds(
         figures.journal.used_bytes / settings.journal_max_bytes, WARN_SHARE, ERROR_SHARE, "it is filling up"
     )
+
+
+def _judge_vad(figures: Figures) -> Check:
+    if figures.vad_failures:
+        detail = "voice detection failed in live sessions; their audio is kept"
+        return Check(Level.WARN, figures.vad_failures, detail)
+    late = figures.vad_behind_seconds > VAD_LATE_SECONDS
+    detail = f"voice detection ({figures.vad}) is {figures.vad_behind_seconds} s behind; the audio is kept"
+    return Check(Level.WARN if late else Level.OK, 0, detail)
 
 
 def _judge_transcription(desk: DeskFigures | None, settings: Settings) -> Check:
@@ -235,6 +245,7 @@ def show(figures: Figures, settings: Settings, version: str, services: Mapping[s
             "oldest_unstored_ms": uploads.oldest_unstored_ms,
             "last_error": uploads.last_error,
         },
+        "vad": {"provider": figures.vad, "behind_seconds": figures.vad_behind_seconds},
         "transcription": _show_transcription(figures.transcription),
         "retention": {
             "max_age_days": figures.retention.max_age_days,

@@ -113,6 +113,11 @@ def _gauges(figures: Figures) -> Iterator[tuple[str, str, float]]:
     yield "memory_budget_bytes", "What the node may use", figures.budget_bytes
     yield "unjournalled_chunks", "Chunks of open sessions that no journal holds", figures.unjournalled
     yield "vad_failures", "Faults of voice detection in open sessions", figures.vad_failures
+    yield (
+        "vad_behind_seconds",
+        "Audio that voice detection hasn't heard yet, of the stream furthest behind",
+        (figures.vad_behind_seconds),
+    )
     yield "journal_rows", "Chunks in the journal", journal.rows
     yield "journal_audio_bytes", "Audio in the journal", journal.bytes
     yield "journal_used_bytes", "The journal's file", journal.used_bytes

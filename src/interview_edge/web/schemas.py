@@ -180,6 +180,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "memory": ANYTHING,
             "uploads": ANYTHING,
             "speakers": ANYTHING,
+            "vad": ANYTHING,
             "checks": by_name(ref("Check")),
             "services": by_name({"enum": ["ok", "degraded", "error", "unset", "off"]}),
         },

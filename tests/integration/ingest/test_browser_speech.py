@@ -18,6 +18,7 @@ from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.declared_utterances import MAX_SAMPLES, VadState
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.speech.pipeline import StreamVad
+from interview_edge.speech.vad import WebRtcVad
 from nodes import PATIENCE, OpenNode, connect, second
 
 START, END = VadState.START, VadState.END
@@ -52,7 +53,7 @@ def types(said: list[dict[str, Any]]) -> list[str]:
 
 
 async def test_without_marks_the_server_tells_where_speech_is(open_node: OpenNode, speech: bytes) -> None:
-    vad = StreamVad(frame_ms=30)
+    vad = StreamVad(WebRtcVad(2, 30))
     whole = speech + bytes(-len(speech) % CHUNK_BYTES)
     expected = len(vad.hear(whole) + vad.flush())
     async with open_node() as edge, recording(edge) as client:

@@ -18,6 +18,7 @@ from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEvent
 from interview_edge.sessions.hearing_turns import SECONDS_A_ROUND
 from interview_edge.speech.pipeline import StreamVad
+from interview_edge.speech.vad import WebRtcVad
 from nodes import PATIENCE, Gate, OpenNode, connect, nodes_in, second
 
 SILENCE = bytes(CHUNK_BYTES)
@@ -35,7 +36,7 @@ def speech() -> list[bytes]:
 
 def expected(seconds: list[bytes]) -> list[tuple[str, int]]:
     """What the VAD says of these seconds, heard in one go."""
-    vad = StreamVad(frame_ms=30)
+    vad = StreamVad(WebRtcVad(2, 30))
     found = [event for pcm in seconds for event in vad.hear(pcm)] + vad.flush()
     return [
         ("speech_ended", event.end_sample)
@@ -219,7 +220,7 @@ async def test_a_finalize_that_is_cut_off_at_its_commit_doubles_no_event(
 
 def heard_events(seconds: list[bytes]) -> list[object]:
     """The VAD's events without the one that an end makes."""
-    vad = StreamVad()
+    vad = StreamVad(WebRtcVad(2, 20))
     return [event for pcm in seconds for event in vad.hear(pcm)]
 
 

@@ -109,7 +109,8 @@ def test_what_is_no_snapshot_is_refused() -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        {"frame_ms": 25},
+        {"frame_ms": 9},
+        {"frame_ms": 101},
         {"start_voiced": 6},
         {"start_voiced": 0},
         {"post_roll_ms": 501},

@@ -59,7 +59,7 @@ def test_modes_and_frames_that_webrtcvad_has_not(mode: int, frame_ms: int) -> No
 
 @FRAMES
 def test_two_utterances_are_found_where_they_are(frame_ms: int) -> None:
-    ear = StreamVad(frame_ms=frame_ms)
+    ear = StreamVad(WebRtcVad(2, frame_ms))
     events = [event for second in seconds_of(TALK) for event in ear.hear(second)] + ear.flush()
     assert [type(event) for event in events] == [SpeechStarted, SpeechEnded] * 2
     for event, starts, ends in ((events[1], 2.0, 4.5), (events[3], 7.5, 8.7)):
@@ -73,13 +73,13 @@ def test_two_utterances_are_found_where_they_are(frame_ms: int) -> None:
 @FRAMES
 @pytest.mark.parametrize("stop", [1, 3, 5, 8, 9, 11])
 def test_a_restart_loses_and_doubles_no_event(frame_ms: int, stop: int) -> None:
-    through = StreamVad(frame_ms=frame_ms)
+    through = StreamVad(WebRtcVad(2, frame_ms))
     expected = [event for second in seconds_of(TALK) for event in through.hear(second)]
-    before = StreamVad(frame_ms=frame_ms)
+    before = StreamVad(WebRtcVad(2, frame_ms))
     events = [event for second in seconds_of(TALK)[:stop] for event in before.hear(second)]
     kept = before.position()
     position = VadPosition(kept.sample, json.loads(json.dumps(kept.tracker)))
-    after = StreamVad(frame_ms=frame_ms)
+    after = StreamVad(WebRtcVad(2, frame_ms))
     after.resume(position)
     resume_at = position.sample // CHUNK_SAMPLES
     for second in seconds_of(TALK)[max(0, resume_at - 2) : resume_at]:
@@ -99,7 +99,7 @@ def rounded(events: list[SpeechEvent]) -> list[tuple[type, int, int]]:
 @pytest.mark.parametrize("missing", [1, 16_000, 16_001, 40_000, 160_000])
 def test_a_gap_is_heard_as_zeros(frame_ms: int, missing: int) -> None:
     """The shortcut through a long gap changes nothing: what comes after it is judged the same."""
-    short, full = StreamVad(frame_ms=frame_ms), StreamVad(frame_ms=frame_ms)
+    short, full = StreamVad(WebRtcVad(2, frame_ms)), StreamVad(WebRtcVad(2, frame_ms))
     before, after = TALK[: 32_000 * 3 + 100], TALK[32_000 * 3 + 100 :]
     events = short.hear(before) + short.hear_silence(missing) + short.hear(after)
     assert events == full.hear(before + bytes(missing * SAMPLE_BYTES) + after)
@@ -107,14 +107,14 @@ def test_a_gap_is_heard_as_zeros(frame_ms: int, missing: int) -> None:
 
 
 def test_a_day_of_gap_is_heard_at_once() -> None:
-    ear = StreamVad(frame_ms=30)
+    ear = StreamVad(WebRtcVad(2, 30))
     ear.hear(voice(1))
     assert len(ear.hear_silence(86_400 * CHUNK_SAMPLES)) == 1
     assert ear.position().sample == 86_401 * CHUNK_SAMPLES // 480 * 480
 
 
 def test_the_end_of_the_stream_ends_the_utterance() -> None:
-    ear = StreamVad()
+    ear = StreamVad(WebRtcVad(2, 20))
     assert [type(event) for event in ear.hear(voice(1.01))] == [SpeechStarted]
     assert ear.flush() == [SpeechEnded(1, 0, 50 * 320, "stream_end")]
     assert ear.flush() == []
