@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 Made = TypeVar("Made")
@@ -22,19 +23,5 @@ def in_background(make: Callable[[], Made]) -> Made:
     """
     if sys.platform != "linux":
         return make()
-    made: list[Made] = []
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-        try:
-            made.append(make())
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="model-loader")
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
-    return made[0]
+    with ThreadPoolExecutor(1, initializer=partial(os.setpriority, os.PRIO_PROCESS, 0, NICENESS)) as thread:
+        return thread.submit(make).result()
