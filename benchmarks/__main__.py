@@ -96,13 +96,17 @@ def speakers(
 
 @app.command
 def transcription(
-    *, model_dir: Path = Path("data/models"), talkers: Counts = (1, 4, 12), seconds: int = 60, out: Path = OUT
+    *,
+    model_dir: Path = Path("data/models"),
+    talkers: Counts = (1, 4, 12, 30),
+    seconds: int = 60,
+    out: Path = OUT,
 ) -> None:
     """Words and lateness of Whisper on this machine; needs the extra `local` and `models fetch`."""
     from benchmarks import transcription as live_transcription  # here, since it needs the extra
 
     options = {"talkers": talkers, "seconds": seconds}
-    publish("transcription", options, live_transcription.run(model_dir, talkers, seconds), out)
+    publish("transcription", options, live_transcription.run(model_dir, out, talkers, seconds), out)
 
 
 @app.command

@@ -1,9 +1,9 @@
 """What was said: how right it is written, and how late, by Whisper on this machine.
 
-Words are counted on what `transcribe` gives of whole clips. Lateness is a live server's: each talker is a
-session of its own, who says a clip, is silent for as long, and goes on; a line's lateness is from the end of
-its speech (as it was sent, in real time) to the time of its event. All watch, so that there are partials
-where the machine has time for them.
+Words are counted on what `transcribe` gives of whole clips, in Mandarin characters. Lateness is a live
+server's: each talker is a session of its own, who says a clip, is silent for as long, and goes on; a line's
+lateness is from the end of its speech (as it was sent, in real time) to the time of its event. All watch, so
+that there are partials where the machine has time for them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ import numpy as np
 import soundfile
 import trio
 
+from benchmarks.mandarin import SAID as SAID_IN_MANDARIN
+from benchmarks.mandarin import mandarin_pcm
 from benchmarks.processes import ServerProcess, open_product
 from benchmarks.report import Row, Section, percentile, tell
-from benchmarks.word_errors import word_errors
+from benchmarks.word_errors import character_errors, word_errors
 from interview_edge.client import EdgeHttp, Ingest, open_ingest
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.sessions.transcript_events import DEFERRED, LATE
@@ -43,11 +45,12 @@ PATIENCE = 1_200.0  # seconds in which all lines must be written
 
 @attrs.frozen
 class Clip:
-    """One recording at 16 kHz, and what is said in it."""
+    """One recording at 16 kHz, and what is said in it. Mandarin is counted by characters."""
 
     name: str
     pcm: bytes
     text: str
+    language: str = "en"
 
     @property
     def seconds(self) -> list[bytes]:
@@ -73,42 +76,45 @@ def _pcm(file: Path | io.BytesIO) -> bytes:
     return bytes(np.asarray(samples, dtype="<i2").tobytes())
 
 
-def run(model_dir: Path, talkers: Sequence[int] = (1, 4, 12), seconds: int = 60) -> list[Section]:
+def run(
+    model_dir: Path, out: Path, talkers: Sequence[int] = (1, 4, 12, 30), seconds: int = 60
+) -> list[Section]:
     """Count words, then lateness with so many talkers at once, each for so long."""
     clips = all_clips()
-    rows = trio.run(_write_all, clips, model_dir)
+    mandarin = Clip("Mandarin (characters)", mandarin_pcm(out), SAID_IN_MANDARIN, "zh")
+    rows = trio.run(_write_all, [*clips, mandarin], model_dir)
     late = [_measure(clips, model_dir, count, seconds) for count in talkers]
     return [
-        Section("Words of recorded English, whole clips", rows),
+        Section("Words of recorded speech, whole clips", rows),
         Section("Lateness of a line after the end of its speech, in seconds", late),
     ]
 
 
 async def _write_all(clips: Sequence[Clip], model_dir: Path) -> list[Row]:
     rows: list[Row] = []
-    total = [0, 0]
+    english: list[tuple[float, int, int]] = []
     async with open_local_whisper(LocalWhisperOptions(model_dir=model_dir)) as transcriber:
         for clip in clips:
             tell(f"transcription: {clip.name}")
             began = time.process_time()
-            found = await transcriber.transcribe(clip.pcm, language="en")
-            errors, count = word_errors(clip.text, found.text)
-            total[0] += errors
-            total[1] += count
-            audio = len(clip.pcm) / CHUNK_BYTES
+            found = await transcriber.transcribe(clip.pcm, language=clip.language)
             cpu = time.process_time() - began
-            rows.append(_words_row(clip.name, audio, count, errors, cpu))
-    rows.append(_words_row("all", sum(len(c.pcm) for c in clips) / CHUNK_BYTES, total[1], total[0], None))
-    return rows
+            count = word_errors if clip.language == "en" else character_errors
+            counted = len(clip.pcm) / CHUNK_BYTES, *count(clip.text, found.text)
+            rows.append(_words_row(clip.name, *counted, cpu))
+            if clip.language == "en":
+                english.append(counted)
+    seconds, errors, words = zip(*english, strict=True)
+    return [*rows, _words_row("all English", sum(seconds), sum(errors), sum(words), None)]
 
 
-def _words_row(name: str, audio: float, count: int, errors: int, cpu: float | None) -> Row:
+def _words_row(name: str, audio: float, errors: int, words: int, cpu: float | None) -> Row:
     return {
         "clip": name,
         "seconds": round(audio, 1),
-        "words": count,
+        "words": words,
         "errors": errors,
-        "WER %": round(100 * errors / count, 1),
+        "WER %": round(100 * errors / words, 1),
         "CPU s": "" if cpu is None else f"{cpu:.2f}",
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _SPELLED = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
 
@@ -16,7 +17,15 @@ def words(text: str) -> list[str]:
 
 def word_errors(reference: str, found: str) -> tuple[int, int]:
     """(errors, reference words): the least edits that turn one into the other (Levenshtein, by words)."""
-    wanted, got = words(reference), words(found)
+    return _errors(words(reference), words(found))
+
+
+def character_errors(reference: str, found: str) -> tuple[int, int]:
+    """The same by characters, for what is written without spaces; punctuation doesn't count."""
+    return _errors("".join(words(reference)), "".join(words(found)))
+
+
+def _errors(wanted: Sequence[str], got: Sequence[str]) -> tuple[int, int]:
     row = list(range(len(got) + 1))
     for i, word in enumerate(wanted, 1):
         previous, row[0] = row[0], i

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.source_archives import SourceArchive
 from interview_edge.speech.model_files import fetch, is_there
 from interview_edge.speech.models import Model
 
@@ -27,6 +28,14 @@ def need_extra(extra: str, *libraries: str) -> None:
 
 def cache_folder() -> Path:
     return Path(os.environ.get("TEST_MODEL_DIR", CACHE))
+
+
+def archive_folder(archive: SourceArchive) -> Path:
+    """The folder that holds a source archive, or will once it is read; skips without it."""
+    folder = cache_folder()
+    if not (folder / archive.file).exists() and os.environ.get("REQUIRE_ALL") != "1":
+        pytest.skip(f"{folder} lacks {archive.file}, the source archive of {archive.package}")
+    return folder
 
 
 def model_folder(model: Model, *libraries: str) -> Path:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interview_edge.core.models import Utterance
-from interview_edge.core.partials import OpenSpeech, PartialSchedule
+from interview_edge.core.partials import CONVERSATION, OpenSpeech, PartialSchedule
 from interview_edge.core.pcm import SAMPLE_RATE
 
 INTERVAL = 2.0
@@ -25,7 +25,7 @@ STEPS = st.lists(
 def test_a_partial_is_of_enough_that_is_new_and_never_too_soon(
     steps: list[tuple[float, tuple[float, float], tuple[bool, bool]]],
 ) -> None:
-    schedule, now = PartialSchedule(INTERVAL), 0.0
+    schedule, now = PartialSchedule(INTERVAL, room=2), 0.0
     open_now = {name: Utterance("mixed", 1, 0, 0) for name in "ab"}
     picked: dict[str, tuple[Utterance, float]] = {}
     for passed, said, anew in steps:
@@ -42,7 +42,9 @@ def test_a_partial_is_of_enough_that_is_new_and_never_too_soon(
             since = covered.end_sample if covered is not None and same else utterance.start_sample
             if now - at >= INTERVAL and utterance.end_sample - since >= INTERVAL * SAMPLE_RATE:
                 new[name] = utterance.end_sample - since
-        found = schedule.pick([OpenSpeech(*each) for each in open_now.items()], now)
+        speaking = [OpenSpeech(*each) for each in open_now.items()]
+        schedule.note(speaking, now)
+        found = schedule.pick(speaking, now)
         if found is None:
             assert not new
         else:
@@ -52,9 +54,20 @@ def test_a_partial_is_of_enough_that_is_new_and_never_too_soon(
 
 
 def test_who_is_silent_is_forgotten() -> None:
-    schedule = PartialSchedule(INTERVAL)
+    schedule = PartialSchedule(INTERVAL, room=1)
     speech = OpenSpeech("s", Utterance("mixed", 1, 0, 5 * SAMPLE_RATE))
     assert schedule.pick([speech], 0.0) == speech
     assert schedule.pick([speech], 100.0) is None
     assert schedule.pick([], 100.0) is None
     assert schedule.pick([speech], 100.0) == speech
+
+
+def test_while_many_talk_there_is_none() -> None:
+    schedule = PartialSchedule(INTERVAL, room=1)
+    one, other = (OpenSpeech(each, Utterance("mixed", 1, 0, 5 * SAMPLE_RATE)) for each in "ab")
+    schedule.note([one, other], 0.0)
+    assert schedule.pick([one, other], 0.0) is None
+    schedule.note([one], CONVERSATION)  # the other has just fallen silent, and will soon go on
+    assert schedule.pick([one], CONVERSATION) is None
+    schedule.note([one], CONVERSATION + 0.1)
+    assert schedule.pick([one], CONVERSATION + 0.1) == one

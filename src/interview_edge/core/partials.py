@@ -9,6 +9,8 @@ import attrs
 from interview_edge.core.models import Utterance
 from interview_edge.core.pcm import SAMPLE_RATE
 
+CONVERSATION = 10.0
+
 
 @attrs.frozen
 class OpenSpeech:
@@ -28,14 +30,28 @@ class _Covered:
 class PartialSchedule:
     """Picks one after the other, each utterance at most once an `interval` (seconds, of speech and of time):
     the one with the most speech that no partial has.
+
+    None while more than `room` sessions talk: whose turn it is next must not find the machine at work on
+    somebody else's beginning. Who has spoken within `CONVERSATION` seconds talks.
     """
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, room: int) -> None:
         self._interval = interval
+        self._room = room
+        self._spoke_at: dict[str, float] = {}
         self._covered: dict[tuple[str, str], _Covered] = {}
 
+    def note(self, speaking: Sequence[OpenSpeech], now: float) -> None:
+        """These go on now."""
+        self._spoke_at = {each: at for each, at in self._spoke_at.items() if now - at <= CONVERSATION}
+        self._spoke_at |= {each.session_id: now for each in speaking}
+
     def pick(self, speaking: Sequence[OpenSpeech], now: float) -> OpenSpeech | None:
-        """The one to transcribe now, None where none is due. `speaking` are all that go on."""
+        """The one to transcribe now, None where none is due. `speaking` are those that are wanted and go
+        on.
+        """
+        if len(self._spoke_at) > self._room:
+            return None
         here = {(each.session_id, each.utterance.stream) for each in speaking}
         self._covered = {key: covered for key, covered in self._covered.items() if key in here}
         due = [(new, each) for each in speaking if (new := self._due(each, now)) is not None]

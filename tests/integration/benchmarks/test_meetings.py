@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import tarfile
 from pathlib import Path
@@ -12,14 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks import meetings
+from benchmarks.source_archives import SourceArchive
 from interview_edge.speech.model_files import ModelError
-
-SOURCE = Path(__file__).parents[3] / "benchmarks/meetings.py"
-spec = importlib.util.spec_from_file_location("meetings", SOURCE)
-assert spec is not None
-assert spec.loader is not None
-meetings = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(meetings)
 
 RATE = 16_000
 
@@ -38,14 +32,15 @@ def archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "trñ00.wav": wav.getvalue(),
         "dev00.wav": wav.getvalue(),
     }
-    path = folder / meetings.ARCHIVE
+    path = folder / meetings.ARCHIVE.file
     with tarfile.open(path, "w:gz") as packed:
         for name, content in members.items():
             data = content.encode() if isinstance(content, str) else content
             info = tarfile.TarInfo(f"pyannote_audio-4.0.7/tests/data/{name}")
             info.size = len(data)
             packed.addfile(info, io.BytesIO(data))
-    monkeypatch.setattr(meetings, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(meetings, "ARCHIVE", SourceArchive("x==1", path.name, sha256))
     return folder
 
 
@@ -61,7 +56,7 @@ def test_meetings_are_read_with_who_speaks_when(tmp_path: Path, monkeypatch: pyt
 
 
 def test_another_archive_is_refused(tmp_path: Path) -> None:
-    (tmp_path / meetings.ARCHIVE).write_bytes(b"another")
+    (tmp_path / meetings.ARCHIVE.file).write_bytes(b"another")
     with pytest.raises(ModelError, match="another than the one that is known"):
         meetings.fetch_meetings(tmp_path)
     with pytest.raises(ModelError, match="holds no"):

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-SOURCE = Path(__file__).parents[3] / "benchmarks/word_errors.py"
-spec = importlib.util.spec_from_file_location("word_errors", SOURCE)
-assert spec is not None
-assert spec.loader is not None
-counting = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(counting)
+from benchmarks.word_errors import character_errors, word_errors, words
 
 
 @pytest.mark.parametrize(
@@ -31,4 +23,9 @@ spec.loader.exec_module(counting)
     ],
 )
 def test_the_least_edits(reference: str, found: str, errors: int) -> None:
-    assert counting.word_errors(reference, found) == (errors, len(counting.words(reference)))
+    assert word_errors(reference, found) == (errors, len(words(reference)))
+
+
+def test_mandarin_is_counted_by_characters() -> None:
+    assert character_errors("喂喂喂，说你呢？", "喂喂喂说你呢。") == (0, 6)
+    assert character_errors("没收了。", "末收了") == (1, 3)

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mandarin import ARCHIVE as MANDARIN
+from benchmarks.mandarin import SAID as SAID_IN_MANDARIN
+from benchmarks.mandarin import mandarin_pcm
+from benchmarks.word_errors import character_errors
 from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.speech.local_whisper import LocalWhisperOptions, open_local_whisper
 from interview_edge.speech.models import WHISPER_BASE
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
-from local_models import model_folder
+from local_models import archive_folder, model_folder
 from voices import jfk, pcm
 
 SAID = (
@@ -32,6 +36,18 @@ async def test_it_writes_what_was_said() -> None:
         assert found.fetch_ms > 0
         guessed = await transcriber.transcribe(pcm(jfk(4.0)))
         assert guessed.language == "en"
+
+
+async def test_mandarin_is_written_in_simplified_characters() -> None:
+    folder = model_folder(WHISPER_BASE, "faster_whisper")
+    spoken = mandarin_pcm(archive_folder(MANDARIN))
+    async with open_local_whisper(LocalWhisperOptions(model_dir=folder)) as transcriber:
+        found = await transcriber.transcribe(spoken, language="zh")
+    errors, characters = character_errors(SAID_IN_MANDARIN, found.text)
+    assert errors / characters <= 0.05
+    assert not set("說沒別為遊戲這樣氣們過給") & set(found.text)
+    assert set("，。？,!?！") & set(found.text)
+    assert found.language == "zh"
 
 
 async def test_without_its_files_it_says_what_to_do(tmp_path: Path) -> None:
