@@ -132,7 +132,8 @@ class Watch:
     partials: int = 0
     told: dict[str, set[str]] = attrs.field(factory=lambda: {LATE: set(), DEFERRED: set()})
     health_warned: bool = False
-    done: bool = False
+    talking: int = 0
+    all_written: trio.Event = attrs.field(factory=trio.Event)
 
 
 def _measure(clips: Sequence[Clip], model_dir: Path, count: int, seconds: int) -> Row:
@@ -177,12 +178,11 @@ async def _talk_all(
     server: ServerProcess, clips: Sequence[Clip], count: int, seconds: int, watch: Watch
 ) -> tuple[list[float], int]:
     """How late each line was, and how many seconds of audio are missing. Ends once every line is written."""
+    watch.talking = count
     async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as talking:
-            nursery.start_soon(_watch_health, server.url, watch)
-            for number in range(count):
-                talking.start_soon(partial(_talk, server.url, clips, number, seconds, watch))
-        watch.done = True
+        nursery.start_soon(_watch_health, server.url, watch)
+        for number in range(count):
+            nursery.start_soon(partial(_talk, server.url, clips, number, seconds, watch))
     async with EdgeHttp(server.url) as edge:
         lateness, lost = [], 0
         for session_id, at in watch.began.items():
@@ -215,14 +215,15 @@ async def _watch_health(url: str, watch: Watch) -> None:
             while True:
                 health = await edge.health()
                 watch.health_warned |= health["checks"]["transcription"]["status"] == "warn"
-                if watch.done and not health["transcription"]["waiting"]:
+                if not watch.talking and not health["transcription"]["waiting"]:
+                    watch.all_written.set()
                     return
                 await trio.sleep(0.5)
 
 
 async def _talk(url: str, clips: Sequence[Clip], number: int, seconds: int, watch: Watch) -> None:
-    """A clip, silence for as long, another: in real time, each second sent when it is over. Then somebody who
-    listens until the last line is there.
+    """A clip, silence for as long, another: in real time, each second sent when it is over. The socket
+    listens on until the last line is there.
     """
     random = Random(number)
     audio: list[bytes] = [SILENCE] * random.randrange(8)
@@ -238,6 +239,8 @@ async def _talk(url: str, clips: Sequence[Clip], number: int, seconds: int, watc
             await trio.sleep_until(start + index)
             await ingest.send(pcm)
         await ingest.drain()
+        watch.talking -= 1
+        await watch.all_written.wait()
         nursery.cancel_scope.cancel()
 
 
