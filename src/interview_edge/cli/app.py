@@ -134,7 +134,8 @@ async def doctor(*, flags: StartFlags | None = None) -> int:
 
     Takes serve's flags. Fails if a check fails; warnings don't count.
     """
-    from interview_edge.cli.doctor import Verdict, examine, render
+    from interview_edge.cli.doctor import examine, render
+    from interview_edge.cli.doctor_findings import Verdict
 
     findings = await examine(load(flags))
     render(findings, Console())

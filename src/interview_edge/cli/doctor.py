@@ -7,7 +7,6 @@ bound) and cleans up after itself. None of them changes what is stored, so it ma
 from __future__ import annotations
 
 import datetime
-import enum
 import errno
 import os
 import platform
@@ -22,7 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import apsw
-import attrs
 import trio
 from rich.console import Console
 from rich.table import Table
@@ -30,11 +28,12 @@ from rich.table import Table
 from interview_edge.access.exposure import refuse_exposure
 from interview_edge.backends import BackendError, BackendRefused, StorageBackend, open_backend
 from interview_edge.catalog import CatalogUnavailable, holds_keys, open_catalog
+from interview_edge.cli.doctor_findings import DEADLINE, Finding, Verdict
+from interview_edge.cli.doctor_speech import examine_speech
 from interview_edge.journal import JournalDamaged
 from interview_edge.journal.damage import find_damage
 from interview_edge.settings import Settings, SettingsError
 
-_DEADLINE = 20.0  # of each check, seconds
 _SLOW_SYNC = 0.05  # seconds: an fsync beyond this shows in every ack
 _CLOCK_SKEW = datetime.timedelta(minutes=5)  # beyond it S3 and R2 refuse signatures
 _FIXED_SQLITE = (3, 51, 3)  # before it: the WAL-reset race
@@ -44,36 +43,20 @@ _EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)  # this program i
 _REACH = "check storage (EDGE_STORAGE) and whether this machine reaches it"
 
 
-class Verdict(enum.Enum):
-    OK = "ok"
-    WARNING = "warning"
-    FAILED = "failed"
-
-
-@attrs.frozen
-class Finding:
-    """One row of the report. `mend` says what to do, where there is something to do."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    mend: str = ""
-
-
 async def examine(settings: Settings) -> list[Finding]:
     """Run every check, each within a deadline; a check that breaks is a finding of its own."""
     findings = []
     for name, check in _CHECKS:
         try:
-            with trio.fail_after(_DEADLINE):
+            with trio.fail_after(DEADLINE):
                 # An abandoned thread ends with the process: nothing waits for it.
                 findings.append(await trio.to_thread.run_sync(check, settings, abandon_on_cancel=True))
         except trio.TooSlowError:
-            findings.append(Finding(name, Verdict.FAILED, f"no answer within {_DEADLINE:g} s"))
+            findings.append(Finding(name, Verdict.FAILED, f"no answer within {DEADLINE:g} s"))
         except OSError as error:
             findings.append(Finding(name, Verdict.FAILED, str(error)))
     findings.append(await _storage(settings))
-    return findings
+    return findings + await examine_speech(settings)
 
 
 def render(findings: list[Finding], console: Console) -> None:
@@ -241,11 +224,11 @@ _CHECKS: tuple[tuple[str, Callable[[Settings], Finding]], ...] = (
 async def _storage(settings: Settings) -> Finding:
     scheme = settings.storage_url.partition("://")[0]  # the rest may hold what nobody should read
     try:
-        with trio.fail_after(_DEADLINE):
+        with trio.fail_after(DEADLINE):
             async with open_backend(settings.storage_url) as backend:
                 skew = await _probe(backend)
     except trio.TooSlowError:
-        return Finding("storage", Verdict.FAILED, f"{scheme}: no answer within {_DEADLINE:g} s", _REACH)
+        return Finding("storage", Verdict.FAILED, f"{scheme}: no answer within {DEADLINE:g} s", _REACH)
     except BackendRefused as error:
         mend = "the store answers but refuses: check credentials, bucket and rights (put, get, delete)"
         return Finding("storage", Verdict.FAILED, f"{scheme}: {error}", mend)

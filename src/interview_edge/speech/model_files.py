@@ -69,7 +69,7 @@ def is_there(model: Model, root: Path) -> bool:
 def _look(file: ModelFile, path: Path, *, deep: bool) -> Finding:
     try:
         whole = path.stat().st_size == file.size and (not deep or _digest(path) == file.sha256)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Finding(file, path, FileState.MISSING)
     return Finding(file, path, FileState.OK if whole else FileState.DAMAGED)
 

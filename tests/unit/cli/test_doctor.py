@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from interview_edge.cli import run
-from interview_edge.cli.doctor import Finding, Verdict, examine, render
+from interview_edge.cli.doctor import examine, render
+from interview_edge.cli.doctor_findings import Finding, Verdict
 from interview_edge.settings import Settings
 
 
