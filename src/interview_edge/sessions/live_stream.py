@@ -44,7 +44,8 @@ class Pending:
     async def settled(self) -> None:
         """Wait for `settle`. The event is made here, so that the many chunks nobody waits for cost none."""
         if not self._is_settled:
-            self._settled = self._settled or trio.Event()
+            if self._settled is None:
+                self._settled = trio.Event()
             await self._settled.wait()
 
 
