@@ -179,7 +179,7 @@ def _assemble(
             live=lambda session_id: registry.live(session_id),
             wall_ms=wall_ms,
             random=Random(),  # noqa: S311 - spreads retries; nothing secret
-            on_written=lambda session_id, written: after.written(session_id, written),
+            on_done=lambda session_id, written: after.done(session_id, written),
         )
     parts = NodeParts(
         settings=settings,

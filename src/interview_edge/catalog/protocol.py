@@ -230,6 +230,10 @@ class Catalog(Protocol):
         """
         ...
 
+    async def count_untranscribed(self, session_id: str) -> int:
+        """How many of the session's utterances wait for their transcript."""
+        ...
+
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = 100, types: Sequence[str] | None = None
     ) -> Sequence[Event]:

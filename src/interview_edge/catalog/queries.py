@@ -247,6 +247,14 @@ def untranscribed(
     ]
 
 
+def count_untranscribed(connection: apsw.Connection, session_id: str) -> int:
+    """See `Catalog.count_untranscribed`."""
+    count: Any = connection.execute(
+        "SELECT count(*) FROM untranscribed WHERE session_id = ?", (session_id,)
+    ).get
+    return int(count)
+
+
 def _keep_answer(connection: apsw.Connection, session_id: str, answer: IdempotentAnswer) -> None:
     connection.execute(
         "INSERT INTO idempotency (session_id, idempotency_key, body_digest, answer, created_at) "

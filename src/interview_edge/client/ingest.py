@@ -205,11 +205,15 @@ class Events(AsyncIterator[Mapping[str, Any]]):
 
     async def __anext__(self) -> Mapping[str, Any]:
         await trio.lowlevel.checkpoint()
-        while not self._link.events:
-            if self._link.failure is not None:
+        link = self._link
+        while not link.events and link.partial is None:
+            if link.failure is not None:
                 raise StopAsyncIteration
-            await self._link.changed.park()
-        return self._link.events.popleft()
+            await link.changed.park()
+        if link.events:
+            return link.events.popleft()
+        partial, link.partial = link.partial, None
+        return partial or {}
 
 
 @asynccontextmanager

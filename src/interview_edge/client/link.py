@@ -99,6 +99,7 @@ class Link:
         self.outbox = Outbox()
         self.refusals: deque[FrameRefused] = deque(maxlen=_MAX_KEPT)
         self.events: deque[Mapping[str, Any]] = deque(maxlen=_MAX_KEPT)
+        self.partial: Mapping[str, Any] | None = None  # the latest, after those events
         self.changed = trio.lowlevel.ParkingLot()
         self.failure: ClientError | None = None
         self.ready: Ready | None = None
@@ -306,13 +307,12 @@ class Link:
         if number > self._last_event:
             self._last_event = number
             self.events.append(event)
+            self.partial = None  # what it said is older
             self.notice()
 
     def _receive_partial(self, partial: PartialFrame) -> None:
-        """Beside the events, in the place of one before it that nobody has read."""
-        if self.events and self.events[-1]["type"] == "partial":
-            self.events.pop()
-        self.events.append(msgspec.to_builtins(partial))
+        """In the place of one before it that nobody has read."""
+        self.partial = msgspec.to_builtins(partial)
         self.notice()
 
 

@@ -46,7 +46,7 @@ class UtteranceQueue:
         self._late_after = late_after
         self._defer_after = defer_after
         self._queue: FairQueue[str, Utterance] = FairQueue()
-        self._known: set[tuple[str, Utterance]] = set()  # what is in the queue, or out of it
+        self._known: dict[str, set[Utterance]] = {}  # what is in the queue, or out of it, by session
         self._put_at: dict[str, deque[float]] = {}  # of what waits or is out, by session, in its order
         self._late: dict[str, Lateness] = {}  # who isn't on time
 
@@ -60,8 +60,9 @@ class UtteranceQueue:
 
     def put(self, session_id: str, utterance: Utterance, now: float) -> None:
         """It waits from now on; one that does already isn't put twice."""
-        if (session_id, utterance) not in self._known:
-            self._known.add((session_id, utterance))
+        known = self._known.setdefault(session_id, set())
+        if utterance not in known:
+            known.add(utterance)
             self._queue.put(session_id, utterance)
             self._put_at.setdefault(session_id, deque()).append(now)
 
@@ -76,13 +77,14 @@ class UtteranceQueue:
     def done(self, session_id: str, utterance: Utterance) -> None:
         """The one of the session that is out waits no more."""
         self._queue.done(session_id)
-        self._known.discard((session_id, utterance))
+        self._known[session_id].discard(utterance)
         self._put_at[session_id].popleft()
         self._tidy(session_id)
 
     def drop(self, session_id: str) -> None:
         """Forget what waits of a session. One that is out stays out."""
-        self._known = {each for each in self._known if each[0] != session_id}
+        self._known.get(session_id, set()).clear()
+        self._known.get(session_id, set()).clear()
         for _ in range(self._queue.drop(session_id)):
             self._put_at[session_id].pop()
         self._tidy(session_id)
@@ -90,6 +92,7 @@ class UtteranceQueue:
     def _tidy(self, session_id: str) -> None:
         if not self._put_at.get(session_id):
             self._put_at.pop(session_id, None)
+            self._known.pop(session_id, None)
             self._queue.bring_back(session_id)
 
     # -- lateness

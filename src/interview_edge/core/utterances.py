@@ -123,6 +123,11 @@ class UtteranceTracker:
         return self._heard
 
     @property
+    def is_open(self) -> bool:
+        """Whether an utterance goes on, be it too short yet to be reported."""
+        return self._opened is not None
+
+    @property
     def open_utterance(self) -> tuple[int, int, int] | None:
         """The number of the utterance that was reported and goes on, where it starts, and where it would end
         if it ended now; None where there is none.

@@ -1,12 +1,14 @@
 """What follows once lines are written: who spoke in them, and results that went without them written anew.
 
-A session that is open here resolves in tasks of its own. Lines may also come when it isn't any more (they
+A session that is open here resolves in a task of its own. Lines may also come when it isn't any more (they
 were put off, or a crash left them): then this task opens it for as long as it takes.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
@@ -14,7 +16,7 @@ import trio
 
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.errors import EdgeError
-from interview_edge.sessions.auto_resolving import is_long_enough, resolve_soon, resolve_written
+from interview_edge.sessions.auto_resolving import AutoResolves, is_long_enough, resolve_written
 from interview_edge.sessions.finalizer import FinalizeRequest, finalize
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.registry import Registry
@@ -23,82 +25,109 @@ from interview_edge.sessions.transcription_desk import Written
 
 log = structlog.get_logger(__name__)
 
-MAX_LATE = 16  # utterances of closed sessions that wait to be resolved, each with its audio: 15 MB at most
+MAX_LATE = 1_000  # utterances of closed sessions that wait to be resolved
 PAGE = 100
 
 
 class AfterTranscription:
-    """See the module's text. `run` is its task; `written` neither waits nor fails."""
+    """See the module's text. `run` is its task; `done` neither waits nor fails."""
 
     def __init__(self, registry: Registry, parts: NodeParts) -> None:
         self._registry = registry
         self._parts = parts
+        self._resolves = AutoResolves(parts)
         self._late: deque[tuple[str, Written]] = deque()
-        self._may_renew = True  # the last run may have been ended before it could
+        self._named: set[str] = set()  # closed sessions whose result lacks a name that was found since
         self._woken = trio.Event()
 
-    def written(self, session_id: str, written: Written) -> None:
-        """That utterance's transcript is committed."""
+    def done(self, session_id: str, written: Written | None) -> None:
+        """An utterance of the session waits no more: it was written, or given up (None)."""
         session = self._registry.live(session_id)
-        wanted = written.utterance.resolve or (session is not None and session.resolves)
-        if wanted and is_long_enough(written.utterance) and self._parts.inference is not None:
+        if written is not None and self._is_name_wanted(session, written):
             if session is not None:
                 session.names.on_zero = partial(self._look_again_at, session)
-                resolve_soon(session, written, self._parts)
-            elif len(self._late) < MAX_LATE:
-                self._late.append((session_id, written))
-            else:
-                log.warning("an utterance was not resolved", session_id=session_id, error="too many wait")
+            if session is None or not self._resolves.add(session, written):
+                self._resolve_later(session_id, written)
         self._look_again_at(session)
+
+    def _is_name_wanted(self, session: Session | None, written: Written) -> bool:
+        wanted = written.utterance.resolve or (session is not None and session.resolves)
+        return wanted and is_long_enough(written.utterance) and self._parts.inference is not None
+
+    def _resolve_later(self, session_id: str, written: Written) -> None:
+        if len(self._late) < MAX_LATE:
+            self._late.append((session_id, written))
+        else:
+            log.warning("an utterance was not resolved", session_id=session_id, error="too many wait")
 
     def _look_again_at(self, session: Session | None) -> None:
         """There may be a result to renew, unless the session is open and has none yet."""
         if session is None or session.finalized is not None:
-            self._may_renew = True
             self._woken.set()
 
     async def run(self) -> None:
-        """Do what is to be done, until cancelled."""
+        """Do what is to be done, until cancelled. It looks again by itself now and then: what it was told of
+        may have come in the middle of a finalize.
+        """
         while True:
-            while self._late:
-                await self._resolve_late(*self._late[0])
-                self._late.popleft()
-            if self._may_renew:
-                self._may_renew = False
-                if not await self._renew_results():
-                    await trio.sleep(self._parts.settings.retry_max)
-                    self._may_renew = True
-                continue
             self._woken = trio.Event()
-            await self._woken.wait()
+            await self._resolve_late()
+            await self._renew_results()
+            with trio.move_on_after(self._parts.settings.retry_max):
+                await self._woken.wait()
 
-    async def _resolve_late(self, session_id: str, written: Written) -> None:
-        try:
-            async with self._registry.use(session_id) as session:
-                await resolve_written(session, written, self._parts)
-        except EdgeError as error:
-            log.warning("an utterance was not resolved", session_id=session_id, error=error.kind.code)
+    async def _resolve_late(self) -> None:
+        while self._late:
+            session_id, written = self._late[0]
+            try:
+                async with self._briefly_open(session_id) as session:
+                    if session is None:
+                        return  # another time
+                    await resolve_written(session, written, self._parts)
+            except Exception as error:  # it can't be opened: that costs a name
+                _log_failure("an utterance was not resolved", session_id, error)
+            self._late.popleft()
+            self._named.add(session_id)
+        while self._named:
+            await self._renew(self._named.pop())
 
-    async def _renew_results(self) -> bool:
-        """Whether every result that could be renewed was."""
-        after, done = "", True
+    async def _renew_results(self) -> None:
+        after = ""
         while True:
             try:
                 page = await self._parts.catalog.results_to_renew(limit=PAGE, after=after)
             except CatalogUnavailable:
-                return False
+                return
             for session_id in page:
-                done &= await self._renew(session_id)
+                await self._resolve_late()
+                await self._renew(session_id)
             if len(page) < PAGE:
-                return done
+                return
             after = page[-1]
 
-    async def _renew(self, session_id: str) -> bool:
+    async def _renew(self, session_id: str) -> None:
+        """Write its result anew, where it has one, unless somebody is in the middle of recording."""
         try:
-            async with self._registry.use(session_id) as session:
-                await finalize(session, FinalizeRequest(), self._parts)
+            async with self._briefly_open(session_id) as session:
+                # A finalize ends open utterances and takes gaps for silence, which nobody asked for here.
+                if session is not None and session.finalized is not None and session.is_at_rest:
+                    await finalize(session, FinalizeRequest(), self._parts)
         except Exception as error:  # a store that is away, a full node: the result as it is stays good
-            code = error.kind.code if isinstance(error, EdgeError) else type(error).__name__
-            log.warning("a result waits to be written anew", session_id=session_id, error=code)
-            return False
-        return True
+            _log_failure("a result waits to be written anew", session_id, error)
+
+    @asynccontextmanager
+    async def _briefly_open(self, session_id: str) -> AsyncIterator[Session | None]:
+        """The session, closed again where nobody had it open; None while the node has no room to spare."""
+        was_open = self._registry.live(session_id) is not None
+        if not was_open and not self._registry.has_room_to_spare:
+            yield None
+            return
+        async with self._registry.use(session_id) as session:
+            yield session
+        if not was_open and session.idle:
+            session.close()
+
+
+def _log_failure(what: str, session_id: str, error: Exception) -> None:
+    code = error.kind.code if isinstance(error, EdgeError) else type(error).__name__
+    log.warning(what, session_id=session_id, error=code)

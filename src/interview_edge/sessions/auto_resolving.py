@@ -7,7 +7,7 @@ transcript, and failing it costs a name, never a line.
 
 from __future__ import annotations
 
-import base64
+from collections import deque
 from functools import partial
 
 import structlog
@@ -15,7 +15,6 @@ import trio
 
 from interview_edge.core.models import Utterance
 from interview_edge.core.pcm import CHUNK_SAMPLES
-from interview_edge.core.wav import encode_wav
 from interview_edge.errors import EdgeError
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.resolving import ResolveRequest, digest_body, resolve
@@ -32,25 +31,44 @@ def is_long_enough(utterance: Utterance) -> bool:
     return utterance.end_sample - utterance.start_sample >= MIN_SAMPLES
 
 
-def resolve_soon(session: Session, written: Written, parts: NodeParts) -> None:
-    """Have it resolved by a task of the session's. Never waits."""
-    session.names.add()
-    if not session.start_soon(partial(_resolve_counted, session, written, parts)):
-        session.names.done()
+class AutoResolves:
+    """Those of the sessions that are open here: one of a session's at a time, in a task of the session's, so
+    that a finalize or somebody's own resolve waits for one of them at most.
+    """
 
+    def __init__(self, parts: NodeParts) -> None:
+        self._parts = parts
+        self._waiting: dict[Session, deque[Written]] = {}
 
-async def _resolve_counted(session: Session, written: Written, parts: NodeParts) -> None:
-    try:
-        await resolve_written(session, written, parts)
-    finally:
-        session.names.done()
+    def add(self, session: Session, written: Written) -> bool:
+        """Have it resolved. Never waits. False where the session has just ended."""
+        waiting = self._waiting.get(session)
+        if waiting is not None:
+            waiting.append(written)
+        elif session.start_soon(partial(self._run, session)):
+            self._waiting[session] = deque([written])
+        else:
+            return False
+        session.names.add()
+        return True
+
+    async def _run(self, session: Session) -> None:
+        waiting = self._waiting[session]
+        try:
+            while waiting:
+                await resolve_written(session, waiting[0], self._parts)
+                waiting.popleft()
+                if not waiting:
+                    del self._waiting[session]
+                session.names.done()
+        finally:
+            self._waiting.pop(session, None)
 
 
 async def resolve_written(session: Session, written: Written, parts: NodeParts) -> None:
     """Resolve it, or log why not. Raises nothing but cancellation."""
-    audio = {"content_b64": base64.b64encode(encode_wav(written.pcm)).decode("ascii"), "format": "wav"}
     request = ResolveRequest(
-        audio, written.text or None, (), digest_body(b""), written.utterance, written.utterance_id
+        written.utterance, written.text or None, (), digest_body(b""), utterance_id=written.utterance_id
     )
     try:
         with trio.fail_after(parts.settings.finalize_timeout):

@@ -60,10 +60,14 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
         raise RuntimeError("an open session has its row: open_session made it")
     if record.deleted_at is not None:
         raise EdgeError(SESSION_DELETED)
-    source = await _gather(session, record, request, parts)
+    # Counted before the events are read: what comes between the two is counted though it is there, which
+    # costs a renewal and no line.
+    names_missing = session.names.count
+    waiting = await parts.catalog.count_untranscribed(session.session_id) + session.lines.count
+    source = await _gather(session, record, request, waiting, parts)
     key, finalized_at = result_key(session.session_id), parts.wall_ms()
     document = await trio.to_thread.run_sync(partial(compose, source, key, finalized_at))
-    lines_missing = source.untranscribed + session.names.count
+    lines_missing = waiting + names_missing
     if record.finalized is not None and record.finalized.fingerprint == document.fingerprint:
         if record.finalized.lines_missing == lines_missing:
             return record.finalized
@@ -81,9 +85,11 @@ async def _await_lines(session: Session, parts: NodeParts) -> None:
     """Before the state lane is taken, which resolves need. What is late isn't waited for: once it is there
     the result is written anew (after_transcription.py).
     """
-    with trio.move_on_after(parts.settings.transcription_wait):
+    patience = min(parts.settings.transcription_wait, parts.settings.finalize_timeout / 2)
+    with trio.move_on_after(patience):
         if parts.desk is not None:
             await parts.desk.written(session.session_id)
+        await session.lines.wait()
         await session.names.wait()
 
 
@@ -106,7 +112,7 @@ def _kept(source: ResultSource, document: ResultDocument) -> dict[str, Any]:
 
 
 async def _gather(
-    session: Session, record: SessionRecord, request: FinalizeRequest, parts: NodeParts
+    session: Session, record: SessionRecord, request: FinalizeRequest, waiting: int, parts: NodeParts
 ) -> ResultSource:
     """Only the catalog is asked, so that the result names nothing that isn't stored; but the counts of
     repeats are the session's, since the last ones wait in the journal.
@@ -121,7 +127,7 @@ async def _gather(
             name: await parts.catalog.extents(StreamKey(record.session_id, name)) for name in record.streams
         },
         events=await _all_events(record.session_id, parts),
-        untranscribed=0 if parts.desk is None else parts.desk.waiting(record.session_id),
+        untranscribed=waiting,
     )
 
 

@@ -118,7 +118,8 @@ class SessionHandle:
         sending, receiving = trio.open_memory_channel[Partial](PARTIALS_KEPT)
 
         def tell(told: Partial) -> None:
-            with suppress(trio.WouldBlock):
+            # Full, or closed by the program.
+            with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
                 sending.send_nowait(told)
 
         unsubscribe = self._session.partials.subscribe(tell)

@@ -90,22 +90,28 @@ class Listening:
         # After a restart there may be seconds that no wake announces.
         pending = set(self._session.streams)
         while True:
+            failed: set[str] = set()
             try:
-                await self._hear_all(pending)
-                if len(self._events) >= MAX_UNCOMMITTED:  # the catalog fails, and its return wakes nobody
-                    await trio.sleep(self._parts.settings.retry_initial)
-                    pending = set(self._session.streams)
-                    continue
-                pending = {name for name in pending if self._is_behind(name)}
-                if pending:
-                    continue
+                failed = await self._hear_all(pending)
+                held_up = (
+                    len(self._events) >= MAX_UNCOMMITTED
+                )  # the catalog fails, and its return wakes nobody
             except Exception as error:  # invariant 5: acks go on without the VAD
                 self._count_failure(error)
+                failed = pending
+            if failed or held_up:
                 await trio.sleep(self._parts.settings.retry_initial)
+                pending = failed | self._take_woken() | (set(self._session.streams) if held_up else set())
                 continue
-            pending = await self._next_wakes()
+            pending = {name for name in pending if self._is_behind(name)}
+            if not pending:
+                pending = await self._next_wakes()
 
-    async def _hear_all(self, names: set[str]) -> None:
+    async def _hear_all(self, names: set[str]) -> set[str]:
+        """Hear these streams, and commit what is due; answers those whose VAD or audio failed: the others go
+        on without them.
+        """
+        failed = set()
         try:  # `async with` would go round the loop for a lock that is nearly always free
             self._hearing.acquire_nowait()
         except trio.WouldBlock:
@@ -113,10 +119,15 @@ class Listening:
         try:
             await self._settle_doubt()
             for name in names:
-                await self._hear(name)
+                try:
+                    await self._hear(name)
+                except Exception as error:  # invariant 5, and a stream's fault is its own
+                    self._count_failure(error)
+                    failed.add(name)
             await self._commit_if_due()
         finally:
             self._hearing.release()
+        return failed
 
     async def _next_wakes(self) -> set[str]:
         """The streams that were woken; or, once events are to be committed or a gap was waited for long
@@ -133,6 +144,9 @@ class Listening:
                 return {name for name, ear in self._ears.items() if ear.gap_since is not None}
         else:  # no deadline, so no scope for it: one costs as much as the wait
             await self._wakened.receive()
+        return self._take_woken()
+
+    def _take_woken(self) -> set[str]:
         woken, self._woken = self._woken, set()
         return woken
 
@@ -175,6 +189,14 @@ class Listening:
                 if ear.gap_since is None
             ),
             default=0,
+        )
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all that is held was heard, and nobody speaks in it: `finish` would change nothing."""
+        return not any(
+            ear.vad.is_open or ear.next_seq <= self._session.streams[name].ledger.last_seq
+            for name, ear in self._ears.items()
         )
 
     def open_utterances(self) -> list[Utterance]:

@@ -55,7 +55,8 @@ class PartialTranscripts:
         self._desk = desk
         self._sessions = sessions
         # A single session that talks is always let in: its own final waits for its partial at worst.
-        self._schedule = PartialSchedule(interval, room=max(1, desk.workers - 1))
+        self._room = max(1, desk.workers - 1)
+        self._schedule = PartialSchedule(interval, self._room)
         self._interval = interval
 
     async def run(self) -> None:
@@ -71,11 +72,11 @@ class PartialTranscripts:
         wanted = {session.session_id for session in sessions if session.partials}
         if not wanted:
             return None
-        speaking = [
-            OpenSpeech(session.session_id, utterance)
-            for session in sessions
-            for utterance in session.open_utterances()
-        ]
+        speaking: list[OpenSpeech] = []
+        for session in sessions:
+            speaking += [OpenSpeech(session.session_id, each) for each in session.open_utterances()]
+            if len(speaking) > self._room:  # that many sessions or streams talk: the rest needn't be asked
+                break
         now = trio.current_time()
         self._schedule.note(speaking, now)
         if not self._desk.is_idle:
@@ -89,7 +90,7 @@ class PartialTranscripts:
                 nursery.start_soon(self._give_way, nursery.cancel_scope)
                 try:
                     read = partial(self._desk.read, speech.session_id, speech.utterance)
-                    _, found = await self._desk.transcribe(read)
+                    found = await self._desk.transcribe(read)
                 except (TranscriptionFailed, AudioGone):
                     pass  # the final one will say so
                 nursery.cancel_scope.cancel()

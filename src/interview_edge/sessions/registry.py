@@ -32,6 +32,8 @@ from interview_edge.sessions.session import Session
 
 log = structlog.get_logger(__name__)
 
+SPARE_SHARE = 0.8
+
 
 class Entry:
     """A session's place in the registry, from the first request for it until its task has ended."""
@@ -156,6 +158,13 @@ class Registry:
             raise EdgeError(SESSION_LIMIT, retry_after=5)
         if self.short_of_memory:
             raise EdgeError(NODE_FULL, retry_after=5)
+
+    @property
+    def has_room_to_spare(self) -> bool:
+        """Whether the node may open sessions of its own accord, with room left for those who come."""
+        return (
+            len(self._entries) < self.parts.settings.max_sessions * SPARE_SHARE and not self.short_of_memory
+        )
 
     async def _open(self, session_id: str, caller: Caller) -> Session:
         if self._draining or self._nursery is None:

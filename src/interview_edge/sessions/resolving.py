@@ -14,7 +14,14 @@ import attrs
 import trio
 
 from interview_edge.catalog.protocol import IdempotentAnswer
-from interview_edge.core.models import DEFAULT_STREAM, NewEvent, Participant, SessionState, Utterance
+from interview_edge.core.models import (
+    DEFAULT_STREAM,
+    NewEvent,
+    Participant,
+    SessionState,
+    StreamKey,
+    Utterance,
+)
 from interview_edge.core.state_json import state_from_json, state_to_json
 from interview_edge.core.wav import encode_wav
 from interview_edge.errors import (
@@ -28,6 +35,7 @@ from interview_edge.sessions.loading import reread
 from interview_edge.sessions.node_parts import NodeParts
 from interview_edge.sessions.recent_audio import read_recent
 from interview_edge.sessions.session import Session
+from interview_edge.sessions.utterance_audio import read_utterance
 
 DECISIONS = frozenset({"auto", "confirm", "unknown"})
 
@@ -42,17 +50,16 @@ class LastAudio:
 
 @attrs.frozen
 class ResolveRequest:
-    """A resolve as asked. `audio` is the contract's object, verbatim, or a reach into the window.
+    """A resolve as asked. `audio` is the contract's object, verbatim, a reach into the window, or an
+    utterance of the session: then the event says which, with a client's own name of it, where it has one.
 
     `body_digest` is the SHA-256 of the request body: what an idempotency key is bound to.
     """
 
-    audio: Mapping[str, Any] | LastAudio
+    audio: Mapping[str, Any] | LastAudio | Utterance
     asr_text: str | None
     roster: tuple[Participant, ...]
     body_digest: bytes
-    # Which utterance it is, where it is one, and a client's own name of it: the event says so.
-    of: Utterance | None = None
     utterance_id: str | None = None
 
 
@@ -94,11 +101,8 @@ async def resolve(
             }
         )
         updated, event = _read_answer(answer, parts.wall_ms())
-        if request.of is not None:
-            body_of = {**event.body, "utterance": request.of.number}
-            if request.utterance_id is not None:
-                body_of["utterance_id"] = request.utterance_id
-            event = attrs.evolve(event, body=body_of, stream=request.of.stream)
+        if isinstance(request.audio, Utterance):
+            event = _event_of(event, request.audio, request.utterance_id)
         body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
         remembered = None
         if idempotency_key is not None:
@@ -128,16 +132,27 @@ async def _kept_answer(
 
 
 async def _audio_for(
-    session: Session, audio: Mapping[str, Any] | LastAudio, parts: NodeParts
+    session: Session, audio: Mapping[str, Any] | LastAudio | Utterance, parts: NodeParts
 ) -> Mapping[str, Any]:
-    if not isinstance(audio, LastAudio):
+    if not isinstance(audio, LastAudio | Utterance):
         return audio
     stream = session.streams.get(audio.stream)
     with trio.fail_after(parts.settings.storage_timeout):
-        pcm = b"" if stream is None else await read_recent(stream, audio.ms, parts.reader)
+        if isinstance(audio, Utterance):
+            key = StreamKey(session.session_id, audio.stream)
+            pcm = await read_utterance(key, audio, stream, parts.reader)
+        else:
+            pcm = b"" if stream is None else await read_recent(stream, audio.ms, parts.reader)
     if not pcm:
         raise EdgeError(WINDOW_EMPTY)
     return {"content_b64": base64.b64encode(encode_wav(pcm)).decode("ascii"), "format": "wav"}
+
+
+def _event_of(event: NewEvent, utterance: Utterance, utterance_id: str | None) -> NewEvent:
+    which: dict[str, object] = {"utterance": utterance.number}
+    if utterance_id is not None:
+        which["utterance_id"] = utterance_id
+    return attrs.evolve(event, body={**event.body, **which}, stream=utterance.stream)
 
 
 def _read_answer(answer: Mapping[str, Any], at: int) -> tuple[SessionState, NewEvent]:

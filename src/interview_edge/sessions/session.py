@@ -80,6 +80,7 @@ class Session:
         self._parts = parts
         self._level = parts.settings.ack
         self.names = Countdown()  # automatic resolves under way
+        self.lines = Countdown()  # of a client's own utterances: those that are transcribed
         self._events: Audience[Sequence[Event]] = Audience()
         self.partials: Audience[Partial] = Audience()
         self._lane = trio.Lock()
@@ -130,7 +131,7 @@ class Session:
     def idle(self) -> bool:
         """Nobody holds the session and nothing of it is on its way."""
         on_its_way = self._writing or any(stream.pending for stream in self.streams.values())
-        return self.users == 0 and not on_its_way
+        return self.users == 0 and not (on_its_way or self.names.count or self.lines.count)
 
     @property
     def holds_only_copy(self) -> bool:
@@ -362,7 +363,10 @@ class Session:
         """Run a task of the session's; False where it has ended."""
         if self._nursery is None:
             return False
-        self._nursery.start_soon(task)
+        try:
+            self._nursery.start_soon(task)
+        except RuntimeError:  # it has just ended, and `run` hasn't come to say so
+            return False
         return True
 
     # -- the state lane
@@ -421,6 +425,12 @@ class Session:
     def vad_behind_seconds(self) -> int:
         """How much held audio its VAD hasn't heard yet: shown in /health."""
         return self._listening.behind_seconds
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nobody is in the middle of anything: what `settle` waits for is there already."""
+        on_its_way = self._writing or any(stream.pending for stream in self.streams.values())
+        return not on_its_way and self._listening.is_at_rest
 
     def open_utterances(self) -> Sequence[Utterance]:
         """The utterances that go on and are the server's to transcribe, as far as they were heard."""

@@ -24,17 +24,27 @@ from interview_edge.archive.reader import AudioReader
 from interview_edge.backends.protocol import BackendUnavailable
 from interview_edge.catalog.protocol import Catalog, CatalogUnavailable, SessionIsDeleted
 from interview_edge.core.models import Event, NewEvent, StreamKey, Utterance
+from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.utterance_queue import LatenessChange, UtteranceQueue
 from interview_edge.journal import JournalError
 from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.transcript_events import failed_event, lateness_event, transcript_event
 from interview_edge.sessions.utterance_audio import AudioGone, read_utterance
-from interview_edge.speech.transcriber import Failure, Transcriber, Transcript, TranscriptionFailed
+from interview_edge.speech.transcriber import (
+    Failure,
+    Transcriber,
+    Transcript,
+    TranscriptionFailed,
+    checked,
+)
 
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 20_000  # in memory; the catalog has the rest
-MAX_BROKEN = 4  # tries of one utterance that a provider breaks on while it serves others
+MAX_BROKEN = 4  # tries of one utterance that a provider breaks on though it serves others
+ANSWER_TIMEOUT = 300.0  # seconds: a provider that takes longer has hung, whatever bounds it has of its own
+MAX_PAUSE = 300.0  # that it may ask for
+SILENCE = bytes(CHUNK_BYTES)
 PAGE = 1_000
 
 
@@ -72,12 +82,11 @@ class Written:
     """An utterance that was transcribed. `utterance_id` is a client's own name of it, where it has one."""
 
     utterance: Utterance
-    pcm: bytes
     text: str
     utterance_id: str | None = None
 
 
-def _nobody(_: str, __: Written) -> None:
+def _nobody(_: str, __: Written | None) -> None:
     """For an owner that doesn't listen."""
 
 
@@ -95,8 +104,8 @@ _PASSING = (BackendUnavailable, CatalogUnavailable, JournalError, trio.TooSlowEr
 
 
 class TranscriptionDesk:
-    """See the module's text. `live` answers the session of an id where it is open here; `on_written` is told
-    of each utterance once its transcript is committed.
+    """See the module's text. `live` answers the session of an id where it is open here; `on_done` is told
+    of each utterance that waits no more, by its session, and what was written of it.
     """
 
     def __init__(
@@ -109,9 +118,9 @@ class TranscriptionDesk:
         live: Callable[[str], LiveSession | None],
         wall_ms: Callable[[], int],
         random: Random,
-        on_written: Callable[[str, Written], None] = _nobody,
+        on_done: Callable[[str, Written | None], None] = _nobody,
     ) -> None:
-        self._on_written = on_written
+        self._on_done = on_done
         self._transcriber = transcriber
         self._catalog = catalog
         self._reader = reader
@@ -121,21 +130,30 @@ class TranscriptionDesk:
         self._random = random
         self._queue = UtteranceQueue(policy.late_after, policy.defer_after)
         self._changed = trio.Event()
-        self._left_in_catalog = False
+        self._left_in_catalog = True  # the last run may have left some
+        self._loading = False
+        self._heard_meanwhile: list[tuple[str, Utterance]] = []  # while loading; they come behind
         self._last_failure: TranscriptionFailed | None = None
         self._failures = 0
-        self._loading = False
 
     # -- what comes in
 
     def heard(self, session_id: str, utterances: Sequence[Utterance]) -> None:
         """These wait in the catalog as of now. Never waits, never fails."""
         for utterance in utterances:
-            if len(self._queue) >= MAX_WAITING:
-                self._left_in_catalog = True
-                break  # what came before it still has to wake a worker
-            self._queue.put(session_id, utterance, trio.current_time())
+            if self._loading and len(self._heard_meanwhile) < MAX_WAITING:
+                self._heard_meanwhile.append((session_id, utterance))
+            elif self._left_in_catalog or self._loading:
+                self._left_in_catalog = True  # and so does this one: older ones come first
+            else:
+                self._put(session_id, utterance)
         self._change()
+
+    def _put(self, session_id: str, utterance: Utterance) -> None:
+        if len(self._queue) >= MAX_WAITING:
+            self._left_in_catalog = True
+        else:
+            self._queue.put(session_id, utterance, trio.current_time())
 
     def look_again(self) -> None:
         """More may wait in the catalog than was said."""
@@ -175,38 +193,45 @@ class TranscriptionDesk:
 
     async def transcribe(
         self, read: Callable[[], Awaitable[bytes]], *, prompt: str | None = None
-    ) -> tuple[bytes, Transcript]:
-        """The PCM that `read` gives, and what was said in it, past the queue.
+    ) -> Transcript:
+        """What was said in the PCM that `read` gives, past the queue.
 
         Raises TranscriptionFailed, whatever went wrong: neither a damaged object nor a plugin's defect
-        may end a session or the node (invariant 5).
+        may end a session or the node (invariant 5); and AudioGone.
         """
+        pcm = await self._read_safely(read)
+        try:
+            with trio.fail_after(ANSWER_TIMEOUT):
+                found = checked(
+                    await self._transcriber.transcribe(pcm, language=self._policy.language, prompt=prompt)
+                )
+        except TranscriptionFailed:
+            raise
+        except trio.TooSlowError as error:
+            raise TranscriptionFailed(Failure.TIMEOUT, f"no answer in {ANSWER_TIMEOUT:g} s") from error
+        except Exception as error:  # a plugin's may be anything, and its text may hold a secret
+            raise TranscriptionFailed(Failure.BROKEN, type(error).__name__) from error
+        self._note_success()
+        return found
+
+    async def _read_safely(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
         try:
             with trio.fail_after(self._policy.storage_timeout):
-                pcm = await read()
+                return await read()
         except _PASSING as error:
             raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
         except AudioGone:
             raise
         except Exception as error:  # a lost or damaged object: another try finds the same
             raise TranscriptionFailed(Failure.BROKEN, f"the audio: {type(error).__name__}") from error
-        try:
-            found = await self._transcriber.transcribe(pcm, language=self._policy.language, prompt=prompt)
-        except TranscriptionFailed:
-            raise
-        except Exception as error:  # a plugin's may be anything, and its text may hold a secret
-            raise TranscriptionFailed(Failure.BROKEN, type(error).__name__) from error
-        self._note_success()
-        return pcm, found
 
     async def record(self, session_id: str, event: NewEvent, written: Written | None) -> None:
         """Append an event of such an utterance, as soon as the catalog takes it; `written` where it is its
         transcript.
         """
-        while not await self._commit(session_id, [event]):
+        while await self._commit(session_id, [event]) is None:
             pass  # it has waited
-        if written is not None:
-            self._on_written(session_id, written)
+        self._on_done(session_id, written)
 
     def figures(self) -> DeskFigures:
         """The desk at this moment."""
@@ -231,19 +256,26 @@ class TranscriptionDesk:
         """Take up what the catalog holds, then write what comes, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
-            await self._load()
+            nursery.start_soon(self._keep_loaded)
             for _ in range(self._policy.workers):
                 nursery.start_soon(self._work)
 
+    async def _keep_loaded(self) -> None:
+        """Take up what was left in the catalog, whenever there is room for it."""
+        while True:
+            if self._left_in_catalog and len(self._queue) <= MAX_WAITING // 2:
+                self._left_in_catalog, self._loading = False, True
+                await self._load()
+                self._loading = False
+                meanwhile, self._heard_meanwhile = self._heard_meanwhile, []
+                for session_id, utterance in meanwhile:
+                    self.heard(session_id, [utterance])
+                self._change()
+            else:
+                await self._changed.wait()
+
     async def _load(self) -> None:
         """What waits in the catalog, as far as there is room for it."""
-        self._left_in_catalog, self._loading = False, True
-        try:
-            await self._load_pages()
-        finally:
-            self._loading = False
-
-    async def _load_pages(self) -> None:
         after: tuple[str, Utterance] | None = None
         while True:
             try:
@@ -253,9 +285,10 @@ class TranscriptionDesk:
                 await trio.sleep(self._policy.retry_max)
                 continue
             for session_id, utterance in page:
-                self.heard(session_id, [utterance])
-                if self._live(session_id) is None:  # nobody looks on: who speaks now comes first
-                    self._queue.put_behind(session_id)
+                self._put(session_id, utterance)
+                if self._live(session_id) is None and self._queue.of(session_id):
+                    self._queue.put_behind(session_id)  # nobody looks on: who speaks now comes first
+            self._change()
             if len(page) < PAGE or self._left_in_catalog:
                 return
             after = page[-1]
@@ -263,40 +296,51 @@ class TranscriptionDesk:
     async def _work(self) -> None:
         while True:
             taken = self._queue.take()
-            if taken is not None:
-                await self._handle(*taken)
-            elif self._left_in_catalog and not self._loading and len(self._queue) <= MAX_WAITING // 2:
-                await self._load()
-            else:
+            if taken is None:
                 await self._changed.wait()
+            else:
+                await self._handle(*taken)
 
     async def _handle(self, session_id: str, utterance: Utterance) -> None:
         """One utterance, until it is written or given up; its session's next one waits for it."""
-        event, pcm = await self._event_of(session_id, utterance)
-        while not await self._commit(session_id, [event], [utterance]):
+        event, written = await self._event_of(session_id, utterance)
+        while (committed := await self._commit(session_id, [event], [utterance])) is None:
             pass  # it has waited
-        if pcm:
-            self._on_written(session_id, Written(utterance, pcm, event.body["text"]))
+        if committed:  # by us, and not by another before
+            self._on_done(session_id, written)
         self._queue.done(session_id, utterance)
         self._change()
 
-    async def _event_of(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
-        """Its transcript, asked for until it is there, and its PCM; or that it was given up, and none."""
+    async def _event_of(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, Written | None]:
+        """Its transcript, asked for until it is there; or that it was given up, and None."""
         broken = 0
         while True:
             try:
-                return await self._transcribe(session_id, utterance)
+                found = await self.transcribe(partial(self.read, session_id, utterance))
             except AudioGone:
-                return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), b""
+                return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), None
             except TranscriptionFailed as error:
                 broken += error.failure is Failure.BROKEN
-                if broken >= MAX_BROKEN:
-                    return failed_event(utterance, self._wall_ms(), error.failure, error.detail), b""
+                if broken >= MAX_BROKEN and await self._is_served():
+                    return failed_event(utterance, self._wall_ms(), error.failure, error.detail), None
                 await self._back_off(session_id, error)
+            else:
+                event = transcript_event(utterance, self._wall_ms(), found, self.provider)
+                return event, Written(utterance, found.text)
 
-    async def _transcribe(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, bytes]:
-        pcm, found = await self.transcribe(partial(self.read, session_id, utterance))
-        return transcript_event(utterance, self._wall_ms(), found, self.provider), pcm
+    async def _is_served(self) -> bool:
+        """Whether the provider does what it should with a second of silence: then what it broke on is at
+        fault, and else it is the provider, and no line is given up for that.
+        """
+
+        async def read() -> bytes:
+            return SILENCE
+
+        try:
+            await self.transcribe(read)
+        except TranscriptionFailed:
+            return False
+        return True
 
     def _note_success(self) -> None:
         if self._last_failure is not None:
@@ -311,23 +355,23 @@ class TranscriptionDesk:
 
     async def _commit(
         self, session_id: str, events: Sequence[NewEvent], written: Sequence[Utterance] = ()
-    ) -> bool:
-        """Whether the catalog has it; it hasn't while it can't be reached."""
+    ) -> Sequence[Event] | None:
+        """What the catalog has committed of it: nothing where it needn't, None while it can't be reached."""
         try:
             committed = await self._catalog.append_events(
                 session_id, events, at=self._wall_ms(), written=written
             )
         except SessionIsDeleted:
             self._queue.drop(session_id)  # what waits of it waits for nothing
-            return True
+            return ()
         except CatalogUnavailable as error:
             log.warning("a transcript waits for the catalog", session_id=session_id, error=str(error))
             await trio.sleep(self._policy.retry_initial)
-            return False
+            return None
         session = self._live(session_id)
         if session is not None:
             session.published(committed)
-        return True
+        return committed
 
     async def _back_off(self, session_id: str, error: TranscriptionFailed) -> None:
         """Note the failure, and wait: longer each time, at once the longest where somebody has to act."""
@@ -344,7 +388,9 @@ class TranscriptionDesk:
         longest = self._policy.retry_max
         if error.passing:
             longest = min(longest, self._policy.retry_initial * 2.0 ** min(self._failures - 1, 16))
-        await trio.sleep(max(error.retry_after or 0.0, longest * (0.5 + self._random.random() / 2)))
+        asked = error.retry_after or 0.0
+        pause = min(asked, MAX_PAUSE) if asked > 0 else 0.0  # a plugin's may be NaN
+        await trio.sleep(max(pause, longest * (0.5 + self._random.random() / 2)))
 
     # -- who is late
 
@@ -361,4 +407,6 @@ class TranscriptionDesk:
 
     async def _say(self, change: LatenessChange) -> None:
         failed = None if self._last_failure is None else self._last_failure.failure
-        await self._commit(change.session_id, [lateness_event(change, self._wall_ms(), failed)])
+        event = lateness_event(change, self._wall_ms(), failed)
+        while await self._commit(change.session_id, [event]) is None:
+            pass  # it has waited

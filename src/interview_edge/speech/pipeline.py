@@ -85,6 +85,11 @@ class StreamVad:
         return self._tracker.flush()
 
     @property
+    def is_open(self) -> bool:
+        """See `UtteranceTracker.is_open`."""
+        return self._tracker.is_open
+
+    @property
     def open_utterance(self) -> tuple[int, int, int] | None:
         """See `UtteranceTracker.open_utterance`."""
         return self._tracker.open_utterance

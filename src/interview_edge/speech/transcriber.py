@@ -5,6 +5,7 @@ come by entry point (group `interview_edge.transcribers`).
 from __future__ import annotations
 
 import enum
+import math
 from typing import Protocol
 
 import attrs
@@ -52,6 +53,26 @@ class Transcript:
     text: str
     language: str | None = None
     fetch_ms: float = 0.0
+
+
+def checked(found: object) -> Transcript:
+    """What a transcriber answered, where it is a transcript that can be kept: a plugin's may be anything.
+
+    Raises TranscriptionFailed.
+    """
+    if not isinstance(found, Transcript):
+        raise TranscriptionFailed(Failure.BROKEN, f"it answered {type(found).__name__} and no Transcript")
+    words: tuple[object, object] = found.text, found.language
+    try:
+        for word in words:
+            if word is not None:
+                str.encode(word)  # type: ignore[arg-type]  # which is what is to be found out
+        fetch_ms = float(found.fetch_ms)
+    except (TypeError, ValueError) as error:  # no text, or surrogates, which no store takes
+        raise TranscriptionFailed(Failure.BROKEN, "its Transcript can't be kept") from error
+    if found.text is None or not 0 <= fetch_ms < math.inf:
+        raise TranscriptionFailed(Failure.BROKEN, "its Transcript can't be kept")
+    return Transcript(found.text, found.language, fetch_ms)
 
 
 class Transcriber(Protocol):

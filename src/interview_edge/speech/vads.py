@@ -61,8 +61,8 @@ async def open_vad(settings: Settings) -> AsyncIterator[NodeVad]:
     here.
     """
     async with _open(settings) as source:
-        vad = NodeVad(source)
         try:
+            vad = NodeVad(source)
             await vad.open()
         except Exception as error:  # whatever a plugin raises: it can't hear here
             raise SettingsError(f"vad (EDGE_VAD) {settings.vad!r} can't be used: {error!r}") from error

@@ -299,9 +299,10 @@ class BrowserSocket(DialectSocket):
         """The session's committed events; a client that reads nothing of what follows from them is closed."""
         if self._texts.is_full:
             self._end(Ending.of(SLOW_READER))
-        elif self._speech is not None:
-            self._speech.tell(events)
-            self._scribe.tell(events)
+        else:
+            if self._speech is not None:
+                self._speech.tell(events)
+            self._scribe.tell(events)  # between two recordings, too
 
     def _tell_partial(self, told: Partial) -> None:
         if self._speech is not None and not self._texts.is_full:

@@ -42,7 +42,7 @@ class _Prefetch:
 
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
-    found: tuple[bytes, Transcript] | None = None
+    found: Transcript | None = None
 
 
 class LiveScribe:
@@ -61,7 +61,7 @@ class LiveScribe:
         self._say = say
         self._now_ms = now_ms
         self._patience = patience
-        self._by_server: dict[int, tuple[Utterance, float]] = {}
+        self._by_server: dict[tuple[str, int], tuple[Utterance, float]] = {}  # by stream and number
         self._finals: deque[tuple[Utterance, bool, float]] = deque()
         self._is_working = False
         self._prefetches: dict[str, _Prefetch] = {}
@@ -83,13 +83,14 @@ class LiveScribe:
     def finish(self, utterance: Utterance, *, reuse: bool) -> None:
         now = trio.current_time()
         if utterance.number is not None:
-            self._by_server[utterance.number] = utterance, now
+            self._by_server[utterance.heard.stream, utterance.number] = utterance, now
             return
         if len(self._finals) >= MAX_WAITING:
             late = TranscriptionFailed(Failure.BUSY, f"{MAX_WAITING} utterances wait already")
             self._fail(utterance, late, is_prefetch=False)
             return
         self._finals.append((utterance, reuse, now))
+        self._session.lines.add()
         if not self._is_working:
             self._is_working = self._session.start_soon(self._work)
 
@@ -102,7 +103,7 @@ class LiveScribe:
             if event.type in (LATE, DEFERRED):
                 self._say_late(event)
             if event.type in (TRANSCRIPT, TRANSCRIPT_FAILED) and "utterance_id" not in event.body:
-                waiting = self._by_server.pop(event.body["utterance"], None)
+                waiting = self._by_server.pop((event.stream or "", event.body["utterance"]), None)
                 if waiting is not None:
                     self._pass_on(event, *waiting)
         self._change()
@@ -129,7 +130,7 @@ class LiveScribe:
         try:
             with prefetch.scope:
                 prefetch.found = await self._transcribe(utterance)
-                self._result(utterance, prefetch.found[1], began, is_prefetch=True)
+                self._result(utterance, prefetch.found, began, is_prefetch=True)
         except TranscriptionFailed as error:
             self._fail(utterance, error, is_prefetch=True)
         finally:
@@ -140,6 +141,7 @@ class LiveScribe:
             while self._finals:
                 await self._finish(*self._finals[0])
                 self._finals.popleft()
+                self._session.lines.done()
         finally:
             self._is_working = False
             self._change()
@@ -158,15 +160,14 @@ class LiveScribe:
             event = failed_event(utterance.heard, self._now_ms(), error.failure, error.detail)
             self._fail(utterance, error, is_prefetch=False)
         else:
-            pcm, transcript = found
-            event = transcript_event(utterance.heard, self._now_ms(), transcript, self._desk.provider)
-            written = Written(utterance.heard, pcm, transcript.text, utterance.utterance_id)
-            self._result(utterance, transcript, began, is_prefetch=False)
+            event = transcript_event(utterance.heard, self._now_ms(), found, self._desk.provider)
+            written = Written(utterance.heard, found.text, utterance.utterance_id)
+            self._result(utterance, found, began, is_prefetch=False)
         mine = {"source": "client", "utterance_id": utterance.utterance_id}
         event = attrs.evolve(event, body={**event.body, **mine})
         await self._desk.record(self._session.session_id, event, written)
 
-    async def _transcribe(self, utterance: Utterance) -> tuple[bytes, Transcript]:
+    async def _transcribe(self, utterance: Utterance) -> Transcript:
         return await self._desk.transcribe(utterance.read, prompt=utterance.prompt)
 
     # -- what is said

@@ -78,9 +78,9 @@ class TranscriptResource:
             view = await view_session(session_id, self.context.registry, parts, caller())
             if view is None:
                 raise EdgeError(SESSION_NOT_FOUND)
+            waiting = await parts.catalog.count_untranscribed(session_id)
             lines = lines_of(await self._events(session_id), view.state.bindings)
         if form is TranscriptFormat.JSON:
-            waiting = 0 if parts.desk is None else parts.desk.waiting(session_id)
             shown = {"session_id": session_id, "lines": [line.to_wire() for line in lines]}
             return json_reply(shown | {"waiting": waiting})
         text = {
