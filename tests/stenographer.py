@@ -20,6 +20,7 @@ class Stenographer:
     prompts: list[str | None] = attrs.field(factory=list)
     go_on: trio.Event = attrs.field(factory=trio.Event)
     cancelled: int = 0
+    breaks: Exception | None = None  # what it raises whenever it is asked of what it was asked of first
 
     async def transcribe(
         self, pcm: bytes, *, language: str | None = None, prompt: str | None = None
@@ -31,6 +32,8 @@ class Stenographer:
         except trio.Cancelled:
             self.cancelled += 1
             raise
+        if self.breaks is not None and pcm == self.asked[0]:
+            raise self.breaks
         if self.answers:
             raise self.answers.popleft()
         return Transcript(f"{len(pcm)} bytes", "en", 1.0)

@@ -41,7 +41,7 @@ from interview_edge.speech.transcriber import (
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 20_000  # in memory; the catalog has the rest
-MAX_BROKEN = 4  # tries of one utterance that a provider breaks on though it serves others
+MAX_BROKEN = 4  # tries of one utterance that a provider breaks on, before it is asked about another
 ANSWER_TIMEOUT = 300.0  # seconds: a provider that takes longer has hung, whatever bounds it has of its own
 MAX_PAUSE = 300.0  # that it may ask for
 SILENCE = bytes(CHUNK_BYTES)
@@ -313,17 +313,21 @@ class TranscriptionDesk:
 
     async def _event_of(self, session_id: str, utterance: Utterance) -> tuple[NewEvent, Written | None]:
         """Its transcript, asked for until it is there; or that it was given up, and None."""
-        broken = 0
+        broken, served = 0, False
         while True:
             try:
                 found = await self.transcribe(partial(self.read, session_id, utterance))
             except AudioGone:
                 return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), None
             except TranscriptionFailed as error:
-                broken += error.failure is Failure.BROKEN
-                if broken >= MAX_BROKEN and await self._is_served():
+                is_broken = error.failure is Failure.BROKEN
+                if is_broken and served:
                     return failed_event(utterance, self._wall_ms(), error.failure, error.detail), None
-                await self._back_off(session_id, error)
+                broken += is_broken
+                # Between two tries of it, so that it can't be the provider that has just come back.
+                served = broken >= MAX_BROKEN and await self._is_served()
+                if not served:
+                    await self._back_off(session_id, error)
             else:
                 event = transcript_event(utterance, self._wall_ms(), found, self.provider)
                 return event, Written(utterance, found.text)

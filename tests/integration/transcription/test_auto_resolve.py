@@ -14,8 +14,8 @@ from browser_clients import recording
 from interview_edge.app import Edge
 from interview_edge.core.declared_utterances import VadState
 from named_voice import NamedVoice
-from nodes import OpenNode, connect, second
-from stenographer import ready
+from nodes import Gate, OpenNode, connect, second
+from stenographer import Stenographer, ready
 
 AUDIO = b"".join(second(seq) for seq in range(1, 4))
 
@@ -157,3 +157,53 @@ async def test_a_name_is_that_of_one_recording_s_utterance(open_node: OpenNode) 
             await client.end()
         await resolved(edge, 2)
         assert [line["speaker"] for line in await lines(edge)] == [None, "Ann"]
+
+
+async def test_a_finalize_waits_for_one_hung_resolve_at_most(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    class Hung(NamedVoice):
+        async def resolve(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+            self.asked.append(request)
+            with trio.fail_after(0.75):  # half of finalize_timeout, as by default
+                await trio.sleep_forever()
+            raise AssertionError
+
+    settings = {"auto_resolve": True, "finalize_timeout": 1.5, "transcription_wait": 0.01}
+    async with (
+        open_node(transcriber=ready(), inference=Hung(), **settings) as edge,
+        edge.session("s") as session,
+    ):
+        for seq, pcm in enumerate(speech * 3, 1):
+            await session.feed(pcm, seq=seq)
+        answer = await call(edge.asgi_app, "POST", "/v1/sessions/s/finalize", body={})
+        assert answer.status == 200
+
+
+async def test_an_utterance_that_another_wrote_is_not_resolved_again(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of the catalog is in hand while its utterances are written."""
+    pen = Stenographer()
+    async with open_node(transcriber=pen, inference=NamedVoice(), auto_resolve=True) as edge:
+        desk = edge.parts.desk
+        assert desk is not None
+        async with edge.session("s") as session:
+            for seq, pcm in enumerate(speech, 1):
+                await session.feed(pcm, seq=seq)
+            live = edge.registry.live("s")
+            assert live is not None
+            await live.settle()
+            page = Gate(edge.parts.catalog, "untranscribed", monkeypatch)
+            desk.look_again()
+            await page.reached.wait()
+            pen.go_on.set()
+            with trio.fail_after(20):
+                await desk.written("s")
+                await live.names.wait()
+                page.go_on.set()
+                await trio.testing.wait_all_tasks_blocked(0.02)
+                await desk.written("s")
+                await live.names.wait()
+        found = [event["utterance"] for event in await resolved(edge, 1)]
+        assert len(found) == len(set(found))

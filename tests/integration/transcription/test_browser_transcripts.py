@@ -10,6 +10,7 @@ import trio.testing
 from browser_clients import BrowserClient, recording
 from interview_edge.app import Edge
 from interview_edge.core.declared_utterances import VadState
+from interview_edge.core.models import NewEvent
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from nodes import OpenNode, second
@@ -155,3 +156,23 @@ async def test_a_late_transcript_is_said_to_be_late_and_the_end_is_acked(
         assert {frame["type"] for frame in said} == {"transcription_error"}
         assert {frame["details"] for frame in said} == {"timeout"}
         assert len(b"".join(speech)) == len(speech) * CHUNK_BYTES
+
+
+async def test_another_stream_s_line_is_not_told_as_this_one_s(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen) as edge, recording(edge) as client:
+        await client.start("s")
+        for pcm in speech:
+            await client.audio(pcm)
+        with trio.fail_after(20):
+            while not await events_of(edge, "speech_ended"):
+                await trio.sleep(0.002)
+        body = {"utterance": 1, "start_ms": 0, "end_ms": 1, "text": "a teacher's", "fetch_ms": 1.0}
+        line = NewEvent(1, "transcript", body | {"language": None, "provider": "x"}, "teacher")
+        session = edge.registry.live("s")
+        assert session is not None
+        session.published(await edge.parts.catalog.append_events("s", [line], at=1))
+        pen.go_on.set()
+        assert "a teacher's" not in [frame["text"] for frame in results(await client.end())]

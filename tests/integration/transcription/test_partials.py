@@ -7,7 +7,10 @@ from typing import Any
 import trio
 
 from browser_clients import recording
+from interview_edge.core.models import Utterance
 from interview_edge.core.pcm import SAMPLE_BYTES
+from interview_edge.sessions.partial_transcripts import Partial
+from interview_edge.speech.transcriber import Transcript
 from nodes import ChannelPeer, OpenNode, connect
 from speaking import events_of, speak, until
 from stenographer import Stenographer, ready
@@ -93,7 +96,11 @@ async def test_a_final_that_waits_takes_the_place_of_a_partial(
         await until(lambda: asked(1))
         await speak(edge, "other", speech)
         await until(lambda: asked(2))
-        assert pen.cancelled == 1
+
+        async def gave_way() -> bool:
+            return pen.cancelled == 1
+
+        await until(gave_way)
         pen.go_on.set()
 
         async def written() -> bool:
@@ -127,3 +134,15 @@ async def test_without_an_interval_there_are_none(open_node: OpenNode, speech: l
             await client.send_chunk(seq, pcm)
         while (frame := await client.answer())["type"] != "event" or frame["event"]["type"] != "transcript":
             assert frame["type"] != "partial"
+
+
+async def test_a_program_that_closes_its_reader_ends_nothing(open_node: OpenNode) -> None:
+    async with (
+        open_node(transcriber=ready()) as edge,
+        edge.session("s") as session,
+        session.partials() as partials,
+    ):
+        await partials.aclose()
+        live = edge.registry.live("s")
+        assert live is not None
+        live.partials.tell(Partial(Utterance("mixed", 1, 0, 1), Transcript("x")))

@@ -7,14 +7,19 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from asgi_calls import call
+from browser_clients import recording
 from interview_edge.app import Edge
 from interview_edge.backends.memory import MemoryBackend
+from interview_edge.core.declared_utterances import VadState
 from interview_edge.core.models import NewEvent
+from interview_edge.sessions import transcription_desk
+from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
 from interview_edge.testing import FaultyBackend
 from named_voice import NamedVoice
-from nodes import OpenNode, connect, nodes_in
+from nodes import Gate, OpenNode, connect, nodes_in, second
 from speaking import events_of, speak, until
 from stenographer import Stenographer, ready
 
@@ -136,3 +141,154 @@ async def test_a_finalize_waits_for_names_as_for_lines(
         names = {line["speaker"] for line in lines if line["end_ms"] - line["start_ms"] >= 1_500}
         assert names == {"Ann"}
         assert len(await events_of(edge, "s", "resolve")) > 1
+
+
+async def test_the_last_line_may_be_given_up(open_node: OpenNode, speech: list[bytes]) -> None:
+    class BreaksOnSpeech(Stenographer):
+        async def transcribe(self, pcm: bytes, **hints: Any) -> Transcript:
+            if any(pcm):
+                await self.go_on.wait()
+                raise TranscriptionFailed(Failure.BROKEN, "no")
+            return Transcript("")
+
+    pen = BreaksOnSpeech()
+    async with open_node(transcriber=pen, retry_initial=0.001, **HASTY) as edge:
+        await speak(edge, "s", speech)
+        await finalize(edge)
+        assert (await result_of(edge))["transcript_waiting"] > 1
+        pen.go_on.set()
+        failed = [each for each in (await renewed(edge))["events"] if each["type"] == "transcript_failed"]
+        assert len(failed) > 1
+
+
+async def test_lines_that_come_while_the_result_is_put(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pen, store = Stenographer(), MemoryBackend()
+    async with open_node(transcriber=pen, backend=store, **HASTY) as edge:
+        await speak(edge, "s", speech)
+        await edge.parts.archive.flush("s")
+        put = Gate(store, "put", monkeypatch)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finalize, edge)
+            await put.reached.wait()
+            pen.go_on.set()
+
+            async def written() -> bool:
+                return not await edge.parts.catalog.untranscribed(limit=1)
+
+            await until(written)
+            put.go_on.set()
+        assert (await renewed(edge))["transcript"]
+
+
+async def test_lines_that_come_while_the_events_are_read(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen, **HASTY) as edge:
+        await speak(edge, "s", speech)
+        look, reached, go_on = edge.parts.catalog.events, trio.Event(), trio.Event()
+
+        async def held(*args: Any, **more: Any) -> Any:
+            found = await look(*args, **more)
+            if not found and not reached.is_set():
+                reached.set()
+                await go_on.wait()
+            return found
+
+        monkeypatch.setattr(edge.parts.catalog, "events", held)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finalize, edge)
+            await reached.wait()
+            pen.go_on.set()
+
+            async def written() -> bool:
+                return not await edge.parts.catalog.untranscribed(limit=1)
+
+            await until(written)
+            go_on.set()
+        written_lines = len(await events_of(edge, "s", "transcript"))
+
+        async def all_there() -> bool:
+            return len((await result_of(edge))["transcript"]) == written_lines
+
+        await until(all_there)
+
+
+async def test_lines_that_no_memory_holds_are_counted(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcription_desk, "MAX_WAITING", 1)
+    pen = Stenographer()
+    async with open_node(transcriber=pen, **HASTY) as edge:
+        await speak(edge, "other", speech)
+        await speak(edge, "s", speech)
+        await finalize(edge)
+        waiting = await edge.parts.catalog.count_untranscribed("s")
+        assert (await result_of(edge))["transcript_waiting"] == waiting > 1
+        shown = (await call(edge.asgi_app, "GET", "/v1/sessions/s/transcript")).json()
+        assert shown["waiting"] == waiting
+        pen.go_on.set()
+        assert len((await renewed(edge))["transcript"]) == waiting
+
+
+async def test_a_client_s_own_line_that_is_late(open_node: OpenNode) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen, **HASTY) as edge, recording(edge) as client:
+        await client.start("s")
+        await client.audio(second(1), VadState.START)
+        await client.audio(second(2), VadState.END)
+        await client.end()
+        await finalize(edge)
+        assert (await result_of(edge))["transcript_waiting"] == 1
+        pen.go_on.set()
+        assert len((await renewed(edge))["transcript"]) == 1
+
+
+async def test_a_renewal_cuts_nobody_who_speaks(open_node: OpenNode, speech: list[bytes]) -> None:
+    pen = Stenographer()
+    async with open_node(transcriber=pen, **HASTY) as edge, connect(edge, "s") as client:
+        for seq, pcm in enumerate(speech, 1):
+            await client.send_chunk(seq, pcm)
+        await client.answers(len(speech))
+        await finalize(edge)
+        before = len(await events_of(edge, "s", "speech_ended"))
+        session = edge.registry.live("s")
+        assert session is not None
+        for seq, pcm in enumerate(speech, len(speech) + 1):
+            await client.send_chunk(seq, pcm)
+            await client.answers(1)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            if session.open_utterances():
+                break
+        assert session.open_utterances()
+        pen.go_on.set()
+
+        async def written() -> bool:
+            return not await edge.parts.catalog.untranscribed(limit=1)
+
+        await until(written)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        ended = (await events_of(edge, "s", "speech_ended"))[before:]
+        assert [each for each in ended if each["reason"] == "stream_end"] == []
+
+
+async def test_renewals_leave_room_for_those_who_come(tmp_path: Path, speech: list[bytes]) -> None:
+    async with nodes_in(tmp_path)(transcriber=Stenographer(), **HASTY) as edge:
+        for number in range(4):
+            await speak(edge, f"s{number}", speech)
+            answer = await call(edge.asgi_app, "POST", f"/v1/sessions/s{number}/finalize", body={})
+            assert answer.status == 200
+    async with nodes_in(tmp_path)(transcriber=ready(), max_sessions=3, **HASTY) as edge:
+
+        async def all_renewed() -> bool:
+            waiting = await edge.parts.catalog.untranscribed(limit=1)
+            return not waiting and not await edge.parts.catalog.results_to_renew(limit=1)
+
+        await until(all_renewed)
+
+        async def closed_again() -> bool:
+            return len(edge.registry) == 0
+
+        await until(closed_again)

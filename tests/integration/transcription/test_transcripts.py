@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 import trio.testing
 
 from asgi_calls import call
+from interview_edge.app import Edge
 from interview_edge.catalog import CatalogUnavailable
-from interview_edge.core.pcm import SAMPLE_BYTES
+from interview_edge.core.models import Utterance
+from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
 from interview_edge.sessions import transcription_desk
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
-from interview_edge.speech.transcriber import Failure, TranscriptionFailed
+from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
 from nodes import OpenNode, connect, nodes_in
 from speaking import events_of, quieter, speak, until
 from stenographer import Stenographer, ready
@@ -106,7 +109,7 @@ async def test_an_utterance_that_a_provider_breaks_on_holds_up_no_other(
     open_node: OpenNode, speech: list[bytes]
 ) -> None:
     pen = ready()
-    pen.answers.extend(TranscriptionFailed(Failure.BROKEN, "garbage") for _ in range(MAX_BROKEN))
+    pen.breaks = TranscriptionFailed(Failure.BROKEN, "garbage")
     async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
         await speak(edge, "s", speech)
 
@@ -267,7 +270,7 @@ async def test_a_plugin_that_raises_anything_costs_a_line_and_no_node(
     open_node: OpenNode, speech: list[bytes]
 ) -> None:
     pen = ready()
-    pen.answers.extend(RuntimeError("a defect of the plugin") for _ in range(MAX_BROKEN))
+    pen.breaks = RuntimeError("a defect of the plugin")
     async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
         await speak(edge, "s", speech)
 
@@ -337,3 +340,126 @@ async def test_a_full_queue_is_not_filled_up_again_and_again(
         await until(nothing_waits)
         ended = await events_of(edge, "s", "speech_ended")
         assert len(await events_of(edge, "s", "transcript")) == len(ended)
+
+
+class Answering(Stenographer):
+    """Its answers may be anything."""
+
+    def __init__(self, *found: Any) -> None:
+        super().__init__()
+        self.found = list(found)
+
+    async def transcribe(self, pcm: bytes, **_: Any) -> Any:
+        self.asked.append(pcm)
+        await trio.lowlevel.checkpoint()
+        answer = self.found.pop(0) if self.found else Transcript("well")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "a text",
+        None,
+        Transcript(7),  # type: ignore[arg-type]
+        Transcript(None),  # type: ignore[arg-type]
+        Transcript("half a character \udc80"),
+        Transcript("text", "\udc80"),
+        Transcript("text", "en", float("nan")),
+        Transcript("text", "en", "quick"),  # type: ignore[arg-type]
+    ],
+)
+async def test_an_answer_that_is_no_transcript_is_a_failure_and_ends_nothing(
+    open_node: OpenNode, speech: list[bytes], found: Any
+) -> None:
+    pen = Answering(found)
+    async with open_node(transcriber=pen, retry_initial=0.001) as edge:
+        await speak(edge, "s", speech)
+        await written_of(edge, "s")
+        (first, *_) = await events_of(edge, "s", "transcript")
+        assert first["text"] == "well"
+        assert pen.asked[0] == pen.asked[1]
+
+
+async def test_an_odd_figure_of_a_transcript_is_kept_as_a_number(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    pen = Answering(Transcript("text", "en", np.float32(2.5)))  # type: ignore[arg-type]
+    async with open_node(transcriber=pen) as edge:
+        await speak(edge, "s", speech)
+        await written_of(edge, "s")
+        assert (await events_of(edge, "s", "transcript"))[0]["fetch_ms"] == 2.5
+
+
+@pytest.mark.parametrize("asked", [float("nan"), -1.0])
+async def test_a_pause_that_is_none_is_not_made(
+    open_node: OpenNode, speech: list[bytes], asked: float
+) -> None:
+    pen = Answering(TranscriptionFailed(Failure.BUSY, "no", retry_after=asked))
+    async with open_node(transcriber=pen, retry_initial=0.001) as edge:
+        await speak(edge, "s", speech)
+        await written_of(edge, "s")
+
+
+async def test_a_provider_that_breaks_for_everybody_costs_no_line(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    """An outage of 5xx, say: a second of silence breaks it as well, so that no utterance is at fault."""
+    pen = Answering(*[TranscriptionFailed(Failure.BROKEN, "502")] * (4 * MAX_BROKEN))
+    async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
+        await speak(edge, "s", speech)
+        await written_of(edge, "s")
+        assert await events_of(edge, "s", "transcript_failed") == []
+        assert bytes(CHUNK_BYTES) in pen.asked
+
+
+async def written_of(edge: Edge, session_id: str) -> None:
+    async def written() -> bool:
+        ended = await events_of(edge, session_id, "speech_ended")
+        return bool(ended) and not await edge.parts.catalog.untranscribed(limit=1)
+
+    await until(written)
+
+
+async def test_what_didn_t_fit_into_memory_keeps_its_order(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcription_desk, "MAX_WAITING", 4)
+    turns = trio.Semaphore(0)
+
+    class InTurns(Stenographer):
+        async def transcribe(self, pcm: bytes, **_: Any) -> Transcript:
+            await turns.acquire()
+            return Transcript("text")
+
+    async with open_node(transcriber=InTurns(), transcription_concurrency=1) as edge:
+        await speak(edge, "s", speech[:1])
+        catalog, desk = edge.parts.catalog, edge.parts.desk
+        assert desk is not None
+
+        async def hear(number: int) -> None:
+            utterance = Utterance("mixed", number, 0, 16_000)
+            await catalog.append_events("s", [], at=1, heard=[utterance])
+            desk.heard("s", [utterance])
+
+        for number in range(1, 7):
+            await hear(number)
+        assert desk.waiting("s") == 4  # the others stay in the catalog
+        turns.release()
+
+        async def room() -> bool:
+            return desk.waiting("s") < 4
+
+        await until(room)
+        await hear(7)
+        for _ in range(7):
+            turns.release()
+
+        async def nothing_waits() -> bool:
+            return not await catalog.untranscribed(limit=1)
+
+        await until(nothing_waits)
+        order = [event["utterance"] for event in await events_of(edge, "s", "transcript")]
+        assert order == list(range(1, 8))
