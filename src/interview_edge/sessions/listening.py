@@ -237,6 +237,8 @@ class Listening:
             elif ear.next_seq <= held.last and not turns.take():
                 await turns.rest()
         ear.gap_since = None
+        if stream.ledger.final_seq == ear.next_seq - 1 and ear.vad.is_open:
+            self._note(name, ear.vad.flush())  # nothing more will come: a late second isn't judged again
 
     async def _open_ear(self, stream: LiveStream, position: VadPosition | None) -> Ear:
         """A new stream's VAD, or one that goes on from a position, warmed up with what came before it."""

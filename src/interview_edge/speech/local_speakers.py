@@ -41,6 +41,10 @@ class LocalSpeakers:
             fields = {"backend_status": error.kind.status, "backend_body": told}
             raise EdgeError(INFERENCE_STATUS, fields=fields) from error
 
+    async def aclose(self) -> None:
+        """Wait for what is under way, some seconds at most. No resolve after that."""
+        await self._work.aclose()
+
 
 def _convert(request: Mapping[str, Any]) -> ResolveSpeaker:
     try:

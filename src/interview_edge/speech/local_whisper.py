@@ -18,7 +18,7 @@ import numpy as np
 import trio
 
 from interview_edge.core.pcm import CHUNK_BYTES
-from interview_edge.speech.background import in_background
+from interview_edge.speech.background import in_background, let_threads_end
 from interview_edge.speech.model_files import folder_of, is_there
 from interview_edge.speech.models import WHISPER_BASE
 from interview_edge.speech.transcriber import MAX_SECONDS, Failure, Transcript, TranscriptionFailed
@@ -27,6 +27,7 @@ PROVIDER = "local whisper-base"
 # Without it Whisper writes Mandarin in either script; with it in simplified characters, with punctuation.
 MANDARIN_PROMPT = "以下是普通话的句子。"
 MANDARIN = "zh"
+CLOSING = 5.0  # seconds: an utterance takes one or two
 
 
 @attrs.frozen(kw_only=True)
@@ -64,21 +65,34 @@ class LocalWhisper:
         """
         if len(pcm) > MAX_SECONDS * CHUNK_BYTES:
             raise ValueError(f"{len(pcm)} bytes are over {MAX_SECONDS} s")
-        model = await self._load()
+        await self._load()
         began = trio.current_time()
         try:
             text, heard = await trio.to_thread.run_sync(
-                _transcribe, model, pcm, language, prompt, limiter=self._limiter, abandon_on_cancel=True
+                self._write, pcm, language, prompt, limiter=self._limiter, abandon_on_cancel=True
             )
         except (RuntimeError, ValueError) as error:  # CTranslate2's and the tokenizer's
             raise TranscriptionFailed(Failure.BROKEN, type(error).__name__) from error
         return Transcript(text, heard, round((trio.current_time() - began) * 1000, 1))
 
-    async def _load(self) -> Any:
+    async def aclose(self) -> None:
+        """Give the model up, within `CLOSING` seconds for what works on it."""
+        await let_threads_end(self._limiter, CLOSING)
+        self._model = None
+
+    async def _load(self) -> None:
         async with self._loading:
             if self._model is None:
-                self._model = await trio.to_thread.run_sync(_open_model, self._options)
-        return self._model
+                await trio.to_thread.run_sync(self._open)
+
+    # In threads. Neither hands the model over: a thread that has the last of it ends it, perhaps in the
+    # moment in which the interpreter ends, and native code that is interrupted so aborts the process.
+
+    def _open(self) -> None:
+        self._model = _open_model(self._options)
+
+    def _write(self, pcm: bytes, language: str | None, prompt: str | None) -> tuple[str, str]:
+        return _transcribe(self._model, pcm, language, prompt)
 
 
 def _open_model(options: LocalWhisperOptions) -> Any:
@@ -130,4 +144,8 @@ def _transcribe(model: Any, pcm: bytes, language: str | None, prompt: str | None
 @asynccontextmanager
 async def open_local_whisper(options: LocalWhisperOptions) -> AsyncIterator[LocalWhisper]:
     """The provider. Its model goes with it."""
-    yield LocalWhisper(options)
+    whisper = LocalWhisper(options)
+    try:
+        yield whisper
+    finally:
+        await whisper.aclose()

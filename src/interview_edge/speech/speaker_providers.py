@@ -79,7 +79,11 @@ def _open(name: str, settings: Settings, tracing: Tracing) -> AbstractAsyncConte
 @asynccontextmanager
 async def _open_local(settings: Settings) -> AsyncIterator[LocalSpeakers]:
     load = partial(load_campplus, settings.models_path)
-    yield speakers_by(load, settings, provider=f"local {MODEL_ID}")
+    speakers = speakers_by(load, settings, provider=f"local {MODEL_ID}")
+    try:
+        yield speakers
+    finally:
+        await speakers.aclose()
 
 
 def speakers_by(load: Callable[[], SpeakerEmbedder], settings: Settings, *, provider: str) -> LocalSpeakers:

@@ -11,10 +11,13 @@ import trio
 
 from interview_edge.core.speaker_rules import SpeakerThresholds
 from interview_edge.errors import SPEAKER_MODEL_FAILED, SPEAKERS_BUSY, EdgeError
+from interview_edge.speech.background import let_threads_end
 from interview_edge.speech.model_files import ModelError
 from interview_edge.speech.speaker_operations import SpeakerEmbedder, SpeakerOperations
 
 Answer = TypeVar("Answer")
+
+CLOSING = 3.0  # seconds: a resolve takes a tenth of one, loading the model up to three
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +60,11 @@ class SpeakerWork:
             raise EdgeError(SPEAKER_MODEL_FAILED, f"{SPEAKER_MODEL_FAILED.detail}: {error}") from error
         finally:
             self._under_way -= 1
+
+    async def aclose(self) -> None:
+        """Wait for what is under way, `CLOSING` seconds at most. No work after that."""
+        await let_threads_end(self._limiter, CLOSING)
+        self._operations = None
 
     async def _in_thread(self, work: Callable[[SpeakerOperations], Answer]) -> Answer:
         return await trio.to_thread.run_sync(

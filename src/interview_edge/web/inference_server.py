@@ -54,15 +54,18 @@ async def open_inference_server(
         backlog=settings.backlog,
         graceful_timeout=GRACEFUL_TIMEOUT,
     )
-    async with trio.open_nursery() as nursery:
-        stop = trio.Event()
-        urls = await nursery.start(
-            partial(serve, app, host=host, port=port, limits=limits, shutdown_trigger=stop.wait)
-        )
-        try:
-            yield urls
-        finally:
-            stop.set()
+    try:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            urls = await nursery.start(
+                partial(serve, app, host=host, port=port, limits=limits, shutdown_trigger=stop.wait)
+            )
+            try:
+                yield urls
+            finally:
+                stop.set()
+    finally:
+        await work.aclose()
 
 
 def refuse_open_host(settings: Settings, host: str) -> None:

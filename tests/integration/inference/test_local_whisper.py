@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,26 @@ async def test_damaged_files_are_told(tmp_path: Path) -> None:
         with pytest.raises(TranscriptionFailed, match="fetch them again") as error:
             await transcriber.transcribe(bytes(CHUNK_BYTES))
     assert error.value.failure is Failure.UNAVAILABLE
+
+
+BEGIN_AND_LEAVE = """
+import sys, trio
+from pathlib import Path
+from interview_edge.speech.local_whisper import LocalWhisperOptions, open_local_whisper
+
+async def main(folder, seconds):
+    async with open_local_whisper(LocalWhisperOptions(model_dir=folder)) as transcriber:
+        with trio.move_on_after(seconds):
+            await transcriber.transcribe(bytes(5 * 32_000))
+
+trio.run(main, Path(sys.argv[1]), float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.8, 1.2])
+def test_a_process_that_ends_in_the_middle_of_it_ends_well(seconds: float) -> None:
+    """Native threads that outlive the interpreter abort it."""
+    folder = model_folder(WHISPER_BASE, "faster_whisper")
+    command = [sys.executable, "-c", BEGIN_AND_LEAVE, str(folder), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -34,10 +34,10 @@ def speech() -> list[bytes]:
     return [pcm[i : i + CHUNK_BYTES] for i in range(0, len(pcm) - CHUNK_BYTES + 1, CHUNK_BYTES)]
 
 
-def expected(seconds: list[bytes]) -> list[tuple[str, int]]:
-    """What the VAD says of these seconds, heard in one go."""
+def expected(seconds: list[bytes], *, is_over: bool = True) -> list[tuple[str, int]]:
+    """What the VAD says of these seconds, heard in one go; with `is_over`, that nothing follows them."""
     vad = StreamVad(WebRtcVad(2, 30))
-    found = [event for pcm in seconds for event in vad.hear(pcm)] + vad.flush()
+    found = [event for pcm in seconds for event in vad.hear(pcm)] + (vad.flush() if is_over else [])
     return [
         ("speech_ended", event.end_sample)
         if hasattr(event, "end_sample")
@@ -297,3 +297,16 @@ async def test_hearing_is_cancelled_within_a_few_seconds_of_audio_and_goes_on_wh
         await live.settle()
         assert heard == len(seconds)
         assert told(await all_events(edge, "s")) == expected(seconds)
+
+
+async def test_the_final_second_ends_who_speaks_in_it(open_node: OpenNode, speech: list[bytes]) -> None:
+    """Without a finalize: nothing more will come."""
+    cut = next(n for n in range(1, 9) if expected(speech[:n]) != expected(speech[:n], is_over=False))
+    async with open_node(event_flush_interval=0) as edge, edge.session("s") as session:
+        for seq, pcm in enumerate(speech[:cut], 1):
+            await session.feed(pcm, seq=seq, final=seq == cut)
+        with trio.fail_after(PATIENCE):
+            while told(await all_events(edge, "s")) != expected(speech[:cut]):
+                await trio.sleep(0.002)
+        ended = [e for e in await all_events(edge, "s") if e["type"] == "speech_ended"]
+        assert ended[-1]["reason"] == "stream_end"

@@ -7,8 +7,9 @@ import sys
 import threading
 
 import pytest
+import trio
 
-from interview_edge.speech.background import NICENESS, in_background
+from interview_edge.speech.background import NICENESS, in_background, let_threads_end
 
 
 def niceness() -> int:
@@ -36,3 +37,23 @@ def test_what_it_raises_comes_out() -> None:
 
     with pytest.raises(RuntimeError, match="no model"):
         in_background(fails)
+
+
+async def test_threads_that_nobody_waits_for_are_waited_for_at_the_end() -> None:
+    limiter, go_on, over = trio.CapacityLimiter(2), threading.Event(), threading.Event()
+
+    def work() -> None:
+        go_on.wait(20)
+        over.set()
+
+    with trio.move_on_after(0.01):
+        await trio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True)
+    await let_threads_end(limiter, 0.01)  # it takes too long
+    assert not over.is_set()
+    go_on.set()
+    limiter = trio.CapacityLimiter(1)
+    with trio.move_on_after(0.01):
+        await trio.to_thread.run_sync(over.wait, 20, limiter=limiter, abandon_on_cancel=True)
+    await let_threads_end(limiter, 20)
+    assert over.is_set()
+    assert limiter.borrowed_tokens == 1  # and no other may begin
