@@ -4,6 +4,7 @@ import { Account } from "../server/account.js";
 import { CleanupPanel } from "../files/cleanup.js";
 import { FilesPanel } from "../files/panel.js";
 import { StorageApi } from "../files/storage_api.js";
+import { TranscriptPanel } from "../transcript/panel.js";
 import { ChunkStore } from "../upload/chunk_store.js";
 import { openFrame } from "../view/frame.js";
 import { HealthPanel } from "../view/health_panel.js";
@@ -18,6 +19,7 @@ const api = new StorageApi(account);
 const files = new FilesPanel(api, account);
 new CleanupPanel(api, files);
 const health = new HealthPanel(account);
+new TranscriptPanel(recorder, health);
 
 await openFrame(account);
 recorder.show();

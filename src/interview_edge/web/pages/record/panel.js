@@ -58,6 +58,11 @@ export class RecorderPanel extends EventTarget {
     return this.busy ? this.#current?.id : undefined;
   }
 
+  /** What is said in the session that is shown; null before there is one. */
+  get transcript() {
+    return this.#current?.transcript ?? null;
+  }
+
   /** Whether a session is under way: another can't begin. */
   get busy() {
     return this.#current !== null && !this.#current.over;
@@ -114,6 +119,7 @@ export class RecorderPanel extends EventTarget {
     const fresh = { id, user: this.#account.user, startedMs: Date.now(), nextSeq: 1, ended: false };
     const recording = new Recording(session ?? fresh, this.#store, this.#account);
     this.#release = release;
+    this.#current?.transcript.stop();
     this.#current = recording;
     this.#result = null;
     this.#session.value = id;

@@ -4,6 +4,7 @@ import { ChunkCutter } from "../capture/chunk_cutter.js";
 import { Microphone } from "../capture/microphone.js";
 import { SAMPLE_RATE, toPcm16 } from "../capture/pcm.js";
 import { askJson, sessionPath } from "../server/http.js";
+import { Follower } from "../transcript/follower.js";
 import { Link } from "../upload/link.js";
 import { Outbox } from "../upload/outbox.js";
 import { holds } from "../upload/ranges.js";
@@ -43,6 +44,7 @@ export class Recording extends EventTarget {
   phase = "opening";
   peaks = new Peaks(WAVEFORM_SECONDS);
   link;
+  transcript;
 
   /**
    * @param {Unfinished} session a new one, or one that was begun before
@@ -56,6 +58,7 @@ export class Recording extends EventTarget {
     this.#account = account;
     this.#cutter = new ChunkCutter(session.nextSeq);
     this.link = new Link(session.id, store, this.#outbox, account);
+    this.transcript = new Follower(session.id, this.link, account);
     const changed = () => this.#changed();
     this.link.addEventListener("change", changed);
     this.link.addEventListener("status", changed);
@@ -185,6 +188,7 @@ export class Recording extends EventTarget {
       const path = `${sessionPath(this.id)}/finalize`;
       const result = await askJson("POST", path, { json: {}, csrf: this.#account.csrf, patient: true });
       this.phase = "finalized";
+      void this.transcript.outlast();
       return result;
     } catch (error) {
       this.phase = "held";

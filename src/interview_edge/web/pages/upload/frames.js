@@ -26,7 +26,7 @@ export function encodeChunk(chunk) {
 /** @param {string} sessionId */
 export function hello(sessionId) {
   const format = { sample_rate: 16_000, channels: 1, format: "pcm_s16le" };
-  return JSON.stringify({ type: "hello", meeting_id: sessionId, ...format });
+  return JSON.stringify({ type: "hello", meeting_id: sessionId, ...format, events: true });
 }
 
 export const STATUS = JSON.stringify({ type: "status" });

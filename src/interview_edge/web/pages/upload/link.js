@@ -22,7 +22,8 @@ const GONE = 1006;
 
 /**
  * Fires `change` when the connection's condition changes, `ack` ({seqs}) when seconds are held by the server,
- * `status` when it said what it holds, `refused` ({seq, detail}), `lost` ({seq}) where the browser threw one away.
+ * `status` when it said what it holds, `refused` ({seq, detail}), `lost` ({seq}) where the browser threw one away,
+ * `event` and `partial` as the server tells of the session (docs/reference/websocket.md).
  */
 export class Link extends EventTarget {
   #sessionId;
@@ -198,6 +199,10 @@ export class Link extends EventTarget {
     } else if (frame.type === "status") {
       this.status = frame;
       this.dispatchEvent(new Event("status"));
+    } else if (frame.type === "event") {
+      this.dispatchEvent(new CustomEvent("event", { detail: frame.event }));
+    } else if (frame.type === "partial") {
+      this.dispatchEvent(new CustomEvent("partial", { detail: frame }));
     } else if (frame.type === "error") {
       this.#hearError(frame);
     }

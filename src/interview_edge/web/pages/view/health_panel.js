@@ -8,7 +8,8 @@ import { number, say, size, speech } from "./texts.js";
 const EVERY_MS = 5_000;
 const TONES = { ok: "good", degraded: "busy", error: "bad" };
 
-export class HealthPanel {
+/** Fires `change` when it has looked. */
+export class HealthPanel extends EventTarget {
   #account;
   /** @type {any} */
   #health = null;
@@ -20,12 +21,18 @@ export class HealthPanel {
 
   /** @param {import("../server/account.js").Account} account */
   constructor(account) {
+    super();
     this.#account = account;
     speech.addEventListener("change", () => this.#show());
     account.addEventListener("change", () => {
       this.#statsRefused = false;
       void this.look();
     });
+  }
+
+  /** What writes down what is said; null: nothing does, undefined: not known yet. @returns {string | null | undefined} */
+  get transcriber() {
+    return this.#health?.transcription?.provider;
   }
 
   /** Look now and then, while the page is seen. */
@@ -45,6 +52,7 @@ export class HealthPanel {
     }
     if (this.#failure === null && this.#account.may("admin") && !this.#statsRefused) await this.#lookAtStats();
     this.#show();
+    this.dispatchEvent(new Event("change"));
   }
 
   async #lookAtStats() {
