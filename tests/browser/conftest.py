@@ -17,6 +17,7 @@ from browser.visits import CHROMIUM, Visit, microphone_playing
 SPEECH = Path(__file__).parents[2] / "src/interview_edge/cli/demo_audio/jfk.flac"  # eleven seconds, 16 kHz
 
 Visits = Callable[..., Visit]
+Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +72,18 @@ def visit(browser: Any, request: pytest.FixtureRequest) -> Iterator[Visits]:
             return Visit.begin(context, node.url)
 
         yield begin
+
+
+@pytest.fixture(scope="module")
+def run(browser: Any, node: NodeProcess) -> Iterator[Run]:
+    """`run("capture/pcm", body, a)`: the body of a function of `m` (the module) and `a`."""
+    page = browser.new_page()
+    page.goto(f"{node.url}/console")  # under whose policy our modules may run
+
+    def call(module: str, body: str, argument: Any = None) -> Any:
+        return page.evaluate(
+            f"async a => {{ const m = await import('{node.url}/pages/{module}.js'); {body} }}", argument
+        )
+
+    yield call
+    page.close()
