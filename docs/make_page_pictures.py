@@ -1,6 +1,7 @@
 """Make docs/images/recorder-*.png from a real node's page: `uv run python docs/make_page_pictures.py`.
 
-Takes a minute, and Debian's `chromium`, whose fake microphone plays the demo's speech.
+Takes two minutes, and Debian's `chromium`, whose fake microphone plays the demo's speech. What writes it down
+is the extra `local` with Whisper's files in EDGE_MODEL_DIR; without them the page says that nothing does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import interview_edge.cli
 IMAGES = Path(__file__).parent / "images"
 CHROMIUM = "/usr/bin/chromium"
 SPEECH = Path(interview_edge.cli.__file__).parent / "demo_audio/jfk.flac"
-SECONDS = 7  # recorded before the picture is taken
+SECONDS = 16  # recorded before the picture is taken
 PATIENCE_MS = 60_000
 SERVE = (sys.executable, "-c", "from interview_edge.cli import main; main()", "serve", "--port", "0")
 
