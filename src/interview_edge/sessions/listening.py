@@ -166,14 +166,17 @@ class Listening:
             await self._commit()
 
     async def _hear_out(self, name: str) -> None:
-        await self._hear(name, skip_gaps=True)
-        while self._is_behind(name) and await self._commit():
-            await self._hear(name, skip_gaps=True)
+        last = self._session.streams[name].ledger.last_seq  # what comes meanwhile isn't waited for
+        await self._hear(name, skip_gaps=True, last=last)
+        while self._is_behind(name, last) and await self._commit():
+            await self._hear(name, skip_gaps=True, last=last)
         self._note(name, self._ears[name].vad.flush())
 
     def _count_failure(self, error: Exception) -> None:
         self.failures += 1
-        log.warning("the VAD pipeline failed", session_id=self._session.session_id, exc_info=error)
+        # It is tried twice a second: where it failed need be told once.
+        told = {"exc_info": error} if self.failures == 1 else {"error": repr(error)}
+        log.warning("the VAD pipeline failed", session_id=self._session.session_id, **told)
 
     def positions(self) -> dict[str, VadPosition]:
         return self._resumed | {name: ear.vad.position() for name, ear in self._ears.items()}
@@ -217,7 +220,8 @@ class Listening:
 
     # -- hearing
 
-    async def _hear(self, name: str, *, skip_gaps: bool = False) -> None:
+    async def _hear(self, name: str, *, skip_gaps: bool = False, last: int | None = None) -> None:
+        """What is held and wasn't heard, up to a second `last`, where given."""
         stream = self._session.streams[name]
         ear = self._ears.get(name)
         if ear is None:
@@ -225,7 +229,7 @@ class Listening:
         elif ear.given_up:
             ear = self._ears[name] = await self._open_ear(stream, ear.vad.position())
         held, turns = stream.ledger.held, self._parts.hearing
-        while ear.next_seq <= held.last and len(self._events) < MAX_UNCOMMITTED:
+        while ear.next_seq <= (last or held.last) and len(self._events) < MAX_UNCOMMITTED:
             if ear.next_seq in held:
                 await self._hear_second(stream, ear)
             elif not self._gap_is_over(ear) and not skip_gaps:
@@ -283,10 +287,10 @@ class Listening:
         except Exception as error:  # whatever a plugin raises, and that it took too long
             raise VadFailed(self._parts.vad.provider) from error
 
-    def _is_behind(self, name: str) -> bool:
-        """Whether there is more to hear at once: hearing stopped to commit, not at a gap."""
-        ear = self._ears[name]
-        return ear.gap_since is None and ear.next_seq <= self._session.streams[name].ledger.last_seq
+    def _is_behind(self, name: str, last: int | None = None) -> bool:
+        """Whether there is more to hear at once, up to `last`: hearing stopped to commit, not at a gap."""
+        ear, held = self._ears[name], self._session.streams[name].ledger
+        return ear.gap_since is None and ear.next_seq <= (last or held.last_seq)
 
     def _gap_is_over(self, ear: Ear) -> bool:
         now = trio.current_time()

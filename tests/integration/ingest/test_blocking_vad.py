@@ -251,3 +251,27 @@ async def test_a_restart_with_the_same_or_another_vad_goes_on(
     samples = [sample for _, _, sample in events]
     assert samples == sorted(samples)
     assert 8 * CHUNK_SAMPLES < samples[-1] <= len(speech) * CHUNK_SAMPLES
+
+
+async def test_a_settle_ends_though_more_comes_than_is_heard(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    """With each second that is heard another one arrives."""
+
+    class Outrun(LoudnessVad):
+        def judge(self, pcm: bytes) -> bytes:
+            stream = live(edge).stream("mixed")
+            seq = stream.ledger.last_seq + 1
+            stream.show(seq, SILENCE)
+            stream.ledger.admit(seq, at=1)
+            return super().judge(pcm)
+
+    class OutrunVads(LoudnessVads):
+        def open(self) -> Outrun:
+            return Outrun()
+
+    async with open_node(vad=OutrunVads(workers=0)) as edge, edge.session("s"):
+        admit(live(edge), speech)
+        with trio.fail_after(PATIENCE):
+            await live(edge).settle()
+        assert await told(edge) == expected(speech)
