@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 MAX_LATE = 1_000  # utterances of closed sessions that wait to be resolved
 PAGE = 100
+LEAST_PAUSE = 0.2  # seconds between two looks that nobody asked for
 
 
 class AfterTranscription:
@@ -73,7 +74,7 @@ class AfterTranscription:
             self._woken = trio.Event()
             await self._resolve_late()
             await self._renew_results()
-            with trio.move_on_after(self._parts.settings.retry_max):
+            with trio.move_on_after(max(self._parts.settings.retry_max, LEAST_PAUSE)):
                 await self._woken.wait()
 
     async def _resolve_late(self) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import trio
-import trio.testing
 
 from asgi_calls import call
 from browser_clients import recording
@@ -246,8 +245,10 @@ async def test_a_client_s_own_line_that_is_late(open_node: OpenNode) -> None:
         assert len((await renewed(edge))["transcript"]) == 1
 
 
-async def test_a_renewal_cuts_nobody_who_speaks(open_node: OpenNode, speech: list[bytes]) -> None:
-    pen = Stenographer()
+async def test_a_renewal_cuts_nobody_who_speaks(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pen, looks = Stenographer(), 0
     async with open_node(transcriber=pen, **HASTY) as edge, connect(edge, "s") as client:
         for seq, pcm in enumerate(speech, 1):
             await client.send_chunk(seq, pcm)
@@ -256,20 +257,32 @@ async def test_a_renewal_cuts_nobody_who_speaks(open_node: OpenNode, speech: lis
         before = len(await events_of(edge, "s", "speech_ended"))
         session = edge.registry.live("s")
         assert session is not None
+
+        async def heard() -> bool:
+            return session.vad_behind_seconds == 0
+
         for seq, pcm in enumerate(speech, len(speech) + 1):
             await client.send_chunk(seq, pcm)
             await client.answers(1)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            if session.open_utterances():
+            await until(heard)
+            if not session.is_at_rest:
                 break
-        assert session.open_utterances()
+        assert not session.is_at_rest
+        look = edge.parts.catalog.results_to_renew
+
+        async def counted(**more: Any) -> Any:
+            nonlocal looks
+            found = await look(**more)
+            looks += bool(found)
+            return found
+
+        monkeypatch.setattr(edge.parts.catalog, "results_to_renew", counted)
         pen.go_on.set()
 
-        async def written() -> bool:
-            return not await edge.parts.catalog.untranscribed(limit=1)
+        async def looked_twice() -> bool:
+            return looks >= 2
 
-        await until(written)
-        await trio.testing.wait_all_tasks_blocked(0.02)
+        await until(looked_twice)
         ended = (await events_of(edge, "s", "speech_ended"))[before:]
         assert [each for each in ended if each["reason"] == "stream_end"] == []
 
