@@ -34,3 +34,13 @@ async def until(reached: Callable[[], Any], seconds: float = 20.0) -> None:
 def quieter(pcm: bytes) -> bytes:
     """At half the level."""
     return (np.frombuffer(pcm, "<i2") // 2).astype("<i2").tobytes()
+
+
+async def written_of(edge: Edge, session_id: str, *, at_least: int = 1) -> None:
+    """Wait until so many utterances of the session have ended, and none of the node's waits."""
+
+    async def written() -> bool:
+        ended = await events_of(edge, session_id, "speech_ended")
+        return len(ended) >= at_least and not await edge.parts.catalog.untranscribed(limit=1)
+
+    await until(written)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import structlog
 import trio
@@ -36,7 +35,7 @@ class AfterTranscription:
     def __init__(self, registry: Registry, parts: NodeParts) -> None:
         self._registry = registry
         self._parts = parts
-        self._resolves = AutoResolves(parts)
+        self._resolves = AutoResolves(parts, self._look_again_at)
         self._late: deque[tuple[str, Written]] = deque()
         self._named: set[str] = set()  # closed sessions whose result lacks a name that was found since
         self._woken = trio.Event()
@@ -45,9 +44,8 @@ class AfterTranscription:
         """An utterance of the session waits no more: it was written, or given up (None)."""
         session = self._registry.live(session_id)
         if written is not None and self._is_name_wanted(session, written):
-            if session is not None:
-                session.names.on_zero = partial(self._look_again_at, session)
-            if session is None or not self._resolves.add(session, written):
+            is_added = session is not None and self._resolves.add(session, written)
+            if not is_added:
                 self._resolve_later(session_id, written)
         self._look_again_at(session)
 

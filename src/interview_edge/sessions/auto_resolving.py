@@ -8,6 +8,7 @@ transcript, and failing it costs a name, never a line.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -33,11 +34,13 @@ def is_long_enough(utterance: Utterance) -> bool:
 
 class AutoResolves:
     """Those of the sessions that are open here: one of a session's at a time, in a task of the session's, so
-    that a finalize or somebody's own resolve waits for one of them at most.
+    that a finalize or somebody's own resolve waits for one of them at most. `on_all` is told of a session of
+    which none waits any more.
     """
 
-    def __init__(self, parts: NodeParts) -> None:
+    def __init__(self, parts: NodeParts, on_all: Callable[[Session], None]) -> None:
         self._parts = parts
+        self._on_all = on_all
         self._waiting: dict[Session, deque[Written]] = {}
 
     def add(self, session: Session, written: Written) -> bool:
@@ -58,11 +61,10 @@ class AutoResolves:
             while waiting:
                 await resolve_written(session, waiting[0], self._parts)
                 waiting.popleft()
-                if not waiting:
-                    del self._waiting[session]
                 session.names.done()
         finally:
-            self._waiting.pop(session, None)
+            del self._waiting[session]
+        self._on_all(session)
 
 
 async def resolve_written(session: Session, written: Written, parts: NodeParts) -> None:

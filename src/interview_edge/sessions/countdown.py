@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
 
 class Countdown:
-    """Counts what was begun and not done yet. `on_zero` is called whenever the last of it is done."""
+    """Counts what was begun and not done yet."""
 
-    def __init__(self, on_zero: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self.on_zero = on_zero
         self._zero = trio.lowlevel.ParkingLot()
 
     def add(self) -> None:
@@ -24,7 +21,6 @@ class Countdown:
         self.count -= 1
         if not self.count:
             self._zero.unpark_all()
-            self.on_zero()
 
     async def wait(self) -> None:
         """Wait until nothing is under way. The caller sets the deadline, by cancellation."""

@@ -43,7 +43,7 @@ async def finalize(session: Session, request: FinalizeRequest, parts: NodeParts)
     """
     try:
         with trio.fail_after(parts.settings.finalize_timeout):
-            await session.settle()
+            await session.settle()  # which lines there will be
             await _await_lines(session, parts)
             async with session.state_lane():
                 return await _finalize(session, request, parts)
@@ -52,7 +52,7 @@ async def finalize(session: Session, request: FinalizeRequest, parts: NodeParts)
 
 
 async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts) -> FinalizedResult:
-    await session.settle()
+    await session.settle()  # what came while lines were waited for
     _check_ends(session, request.ends)
     await parts.archive.flush(session.session_id)
     record = await parts.catalog.load_session(session.session_id)

@@ -90,7 +90,7 @@ class PartialTranscripts:
                 nursery.start_soon(self._give_way, nursery.cancel_scope)
                 try:
                     read = partial(self._desk.read, speech.session_id, speech.utterance)
-                    found = await self._desk.transcribe(read)
+                    found = await self._desk.transcriber.transcribe(read)
                 except (TranscriptionFailed, AudioGone):
                     pass  # the final one will say so
                 nursery.cancel_scope.cancel()

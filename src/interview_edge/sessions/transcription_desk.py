@@ -11,7 +11,7 @@ later than `defer_after` comes after the others (core/utterance_queue.py).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -21,31 +21,24 @@ import structlog
 import trio
 
 from interview_edge.archive.reader import AudioReader
-from interview_edge.backends.protocol import BackendUnavailable
 from interview_edge.catalog.protocol import Catalog, CatalogUnavailable, SessionIsDeleted
 from interview_edge.core.models import Event, NewEvent, StreamKey, Utterance
-from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.core.utterance_queue import LatenessChange, UtteranceQueue
-from interview_edge.journal import JournalError
 from interview_edge.sessions.live_stream import LiveStream
+from interview_edge.sessions.node_transcriber import NodeTranscriber
 from interview_edge.sessions.transcript_events import failed_event, lateness_event, transcript_event
 from interview_edge.sessions.utterance_audio import AudioGone, read_utterance
 from interview_edge.speech.transcriber import (
     Failure,
     Transcriber,
-    Transcript,
     TranscriptionFailed,
-    checked,
 )
 
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 20_000  # in memory; the catalog has the rest
-MAX_BROKEN = 4  # tries of one utterance that a provider breaks on, before it is asked about another
-ANSWER_TIMEOUT = 300.0  # seconds: a provider that takes longer has hung, whatever bounds it has of its own
-MAX_PAUSE = 300.0  # that it may ask for
-SILENCE = bytes(CHUNK_BYTES)
 PAGE = 1_000
+MAX_BROKEN = 4  # tries of one utterance that a provider breaks on, before it is asked about another
 
 
 @attrs.frozen(kw_only=True)
@@ -99,10 +92,6 @@ class LiveSession(Protocol):
     def published(self, events: Sequence[Event]) -> None: ...
 
 
-# What may have passed at the next try.
-_PASSING = (BackendUnavailable, CatalogUnavailable, JournalError, trio.TooSlowError)
-
-
 class TranscriptionDesk:
     """See the module's text. `live` answers the session of an id where it is open here; `on_done` is told
     of each utterance that waits no more, by its session, and what was written of it.
@@ -121,33 +110,40 @@ class TranscriptionDesk:
         on_done: Callable[[str, Written | None], None] = _nobody,
     ) -> None:
         self._on_done = on_done
-        self._transcriber = transcriber
+        self.transcriber = NodeTranscriber(
+            transcriber,
+            language=policy.language,
+            read_timeout=policy.storage_timeout,
+            retry_initial=policy.retry_initial,
+            retry_max=policy.retry_max,
+            random=random,
+        )
         self._catalog = catalog
         self._reader = reader
         self._policy = policy
         self._live = live
         self._wall_ms = wall_ms
-        self._random = random
         self._queue = UtteranceQueue(policy.late_after, policy.defer_after)
         self._changed = trio.Event()
         self._left_in_catalog = True  # the last run may have left some
         self._loading = False
         self._heard_meanwhile: list[tuple[str, Utterance]] = []  # while loading; they come behind
-        self._last_failure: TranscriptionFailed | None = None
-        self._failures = 0
 
     # -- what comes in
 
     def heard(self, session_id: str, utterances: Sequence[Utterance]) -> None:
         """These wait in the catalog as of now. Never waits, never fails."""
         for utterance in utterances:
-            if self._loading and len(self._heard_meanwhile) < MAX_WAITING:
-                self._heard_meanwhile.append((session_id, utterance))
-            elif self._left_in_catalog or self._loading:
-                self._left_in_catalog = True  # and so does this one: older ones come first
-            else:
-                self._put(session_id, utterance)
+            self._take_up(session_id, utterance)
         self._change()
+
+    def _take_up(self, session_id: str, utterance: Utterance) -> None:
+        if self._loading and len(self._heard_meanwhile) < MAX_WAITING:
+            self._heard_meanwhile.append((session_id, utterance))
+        elif self._left_in_catalog or self._loading:
+            self._left_in_catalog = True  # and so does this one: older ones come first
+        else:
+            self._put(session_id, utterance)
 
     def _put(self, session_id: str, utterance: Utterance) -> None:
         if len(self._queue) >= MAX_WAITING:
@@ -186,45 +182,6 @@ class TranscriptionDesk:
         while self.is_idle:
             await self._changed.wait()
 
-    @property
-    def provider(self) -> str:
-        """The transcriber's name."""
-        return self._transcriber.provider
-
-    async def transcribe(
-        self, read: Callable[[], Awaitable[bytes]], *, prompt: str | None = None
-    ) -> Transcript:
-        """What was said in the PCM that `read` gives, past the queue.
-
-        Raises TranscriptionFailed, whatever went wrong: neither a damaged object nor a plugin's defect
-        may end a session or the node (invariant 5); and AudioGone.
-        """
-        pcm = await self._read_safely(read)
-        try:
-            with trio.fail_after(ANSWER_TIMEOUT):
-                found = checked(
-                    await self._transcriber.transcribe(pcm, language=self._policy.language, prompt=prompt)
-                )
-        except TranscriptionFailed:
-            raise
-        except trio.TooSlowError as error:
-            raise TranscriptionFailed(Failure.TIMEOUT, f"no answer in {ANSWER_TIMEOUT:g} s") from error
-        except Exception as error:  # a plugin's may be anything, and its text may hold a secret
-            raise TranscriptionFailed(Failure.BROKEN, type(error).__name__) from error
-        self._note_success()
-        return found
-
-    async def _read_safely(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
-        try:
-            with trio.fail_after(self._policy.storage_timeout):
-                return await read()
-        except _PASSING as error:
-            raise TranscriptionFailed(Failure.UNREACHABLE, f"the audio: {type(error).__name__}") from error
-        except AudioGone:
-            raise
-        except Exception as error:  # a lost or damaged object: another try finds the same
-            raise TranscriptionFailed(Failure.BROKEN, f"the audio: {type(error).__name__}") from error
-
     async def record(self, session_id: str, event: NewEvent, written: Written | None) -> None:
         """Append an event of such an utterance, as soon as the catalog takes it; `written` where it is its
         transcript.
@@ -235,9 +192,9 @@ class TranscriptionDesk:
 
     def figures(self) -> DeskFigures:
         """The desk at this moment."""
-        failed = self._last_failure
+        failed = self.transcriber.last_failure
         return DeskFigures(
-            provider=self._transcriber.provider,
+            provider=self.transcriber.provider,
             waiting=len(self._queue),
             oldest_seconds=round(self._queue.oldest_wait(trio.current_time()), 1),
             late_sessions=self._queue.late_sessions(),
@@ -269,7 +226,7 @@ class TranscriptionDesk:
                 self._loading = False
                 meanwhile, self._heard_meanwhile = self._heard_meanwhile, []
                 for session_id, utterance in meanwhile:
-                    self.heard(session_id, [utterance])
+                    self._take_up(session_id, utterance)
                 self._change()
             else:
                 await self._changed.wait()
@@ -316,7 +273,7 @@ class TranscriptionDesk:
         broken, served = 0, False
         while True:
             try:
-                found = await self.transcribe(partial(self.read, session_id, utterance))
+                found = await self.transcriber.transcribe(partial(self.read, session_id, utterance))
             except AudioGone:
                 return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), None
             except TranscriptionFailed as error:
@@ -325,31 +282,12 @@ class TranscriptionDesk:
                     return failed_event(utterance, self._wall_ms(), error.failure, error.detail), None
                 broken += is_broken
                 # Between two tries of it, so that it can't be the provider that has just come back.
-                served = broken >= MAX_BROKEN and await self._is_served()
+                served = is_broken and broken >= MAX_BROKEN and await self.transcriber.serves()
                 if not served:
-                    await self._back_off(session_id, error)
+                    await self.transcriber.back_off(session_id, error)
             else:
-                event = transcript_event(utterance, self._wall_ms(), found, self.provider)
+                event = transcript_event(utterance, self._wall_ms(), found, self.transcriber.provider)
                 return event, Written(utterance, found.text)
-
-    async def _is_served(self) -> bool:
-        """Whether the provider does what it should with a second of silence: then what it broke on is at
-        fault, and else it is the provider, and no line is given up for that.
-        """
-
-        async def read() -> bytes:
-            return SILENCE
-
-        try:
-            await self.transcribe(read)
-        except TranscriptionFailed:
-            return False
-        return True
-
-    def _note_success(self) -> None:
-        if self._last_failure is not None:
-            log.info("transcription works again", provider=self.provider)
-        self._last_failure, self._failures = None, 0
 
     async def read(self, session_id: str, utterance: Utterance) -> bytes:
         """The utterance's PCM. Raises AudioGone, and what the reader does."""
@@ -377,25 +315,6 @@ class TranscriptionDesk:
             session.published(committed)
         return committed
 
-    async def _back_off(self, session_id: str, error: TranscriptionFailed) -> None:
-        """Note the failure, and wait: longer each time, at once the longest where somebody has to act."""
-        if self._last_failure is None or self._last_failure.failure is not error.failure:
-            log.warning(
-                "transcription fails; the audio is kept and tried again",
-                session_id=session_id,
-                provider=self._transcriber.provider,
-                failure=str(error.failure),
-                detail=error.detail,
-            )
-        self._last_failure = error
-        self._failures += 1
-        longest = self._policy.retry_max
-        if error.passing:
-            longest = min(longest, self._policy.retry_initial * 2.0 ** min(self._failures - 1, 16))
-        asked = error.retry_after or 0.0
-        pause = min(asked, MAX_PAUSE) if asked > 0 else 0.0  # a plugin's may be NaN
-        await trio.sleep(max(pause, longest * (0.5 + self._random.random() / 2)))
-
     # -- who is late
 
     async def _watch(self) -> None:
@@ -410,7 +329,7 @@ class TranscriptionDesk:
                 self._change()  # who waits for lines that are put off waits no longer
 
     async def _say(self, change: LatenessChange) -> None:
-        failed = None if self._last_failure is None else self._last_failure.failure
-        event = lateness_event(change, self._wall_ms(), failed)
+        failed = self.transcriber.last_failure
+        event = lateness_event(change, self._wall_ms(), None if failed is None else failed.failure)
         while await self._commit(change.session_id, [event]) is None:
             pass  # it has waited

@@ -51,7 +51,7 @@ async def open_plugin(setting: PluginSetting, name: str, settings: Settings) -> 
             provider = await stack.enter_async_context(opened)
         except SettingsError:
             raise
-        except Exception as error:  # as above
+        except Exception as error:  # whatever it raises, here too
             raise SettingsError(f"{whose} can't be opened: {_told(error)}") from error
         lacking = [each for each in setting.needs if not hasattr(provider, each)]
         if lacking:

@@ -160,7 +160,7 @@ class LiveScribe:
             event = failed_event(utterance.heard, self._now_ms(), error.failure, error.detail)
             self._fail(utterance, error, is_prefetch=False)
         else:
-            event = transcript_event(utterance.heard, self._now_ms(), found, self._desk.provider)
+            event = transcript_event(utterance.heard, self._now_ms(), found, self._desk.transcriber.provider)
             written = Written(utterance.heard, found.text, utterance.utterance_id)
             self._result(utterance, found, began, is_prefetch=False)
         mine = {"source": "client", "utterance_id": utterance.utterance_id}
@@ -168,7 +168,7 @@ class LiveScribe:
         await self._desk.record(self._session.session_id, event, written)
 
     async def _transcribe(self, utterance: Utterance) -> Transcript:
-        return await self._desk.transcribe(utterance.read, prompt=utterance.prompt)
+        return await self._desk.transcriber.transcribe(utterance.read, prompt=utterance.prompt)
 
     # -- what is said
 
@@ -195,7 +195,7 @@ class LiveScribe:
                     wav_creation_ms=round(max(0.0, total - found.fetch_ms), 1),
                     api_fetch_ms=found.fetch_ms,
                     worker_timestamp=now,
-                    provider=self._desk.provider,
+                    provider=self._desk.transcriber.provider,
                 ),
                 utterance_id=utterance.utterance_id,
             )

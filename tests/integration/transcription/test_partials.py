@@ -10,6 +10,7 @@ from browser_clients import recording
 from interview_edge.core.models import Utterance
 from interview_edge.core.pcm import SAMPLE_BYTES
 from interview_edge.sessions.partial_transcripts import Partial
+from interview_edge.sessions.session import Session
 from interview_edge.speech.transcriber import Transcript
 from nodes import ChannelPeer, OpenNode, connect
 from speaking import events_of, speak, until
@@ -108,6 +109,69 @@ async def test_a_final_that_waits_takes_the_place_of_a_partial(
 
         await until(written)
         assert len(pen.asked) > 2
+
+
+async def test_while_a_final_waits_nobody_is_asked_for_one(open_node: OpenNode, speech: list[bytes]) -> None:
+    """Though there are workers to spare."""
+    pen = Stenographer()
+    async with (
+        open_node(transcriber=pen, transcription_concurrency=4, **OFTEN) as edge,
+        connect(edge, "s") as client,
+    ):
+        await speak(edge, "other", speech)
+
+        async def asked() -> bool:
+            return bool(pen.asked)
+
+        await until(asked)
+        await client.hello(events=True)
+        for seq, pcm in enumerate(speech[:2], 1):
+            await client.send_chunk(seq, pcm)
+        live = edge.registry.live("s")
+        assert live is not None
+
+        async def speaks() -> bool:
+            return bool(live.open_utterances())
+
+        await until(speaks)
+        await looked_often(live)
+        assert len(pen.asked) == 1  # the final
+
+
+async def test_there_is_none_before_the_start_is_told(open_node: OpenNode, speech: list[bytes]) -> None:
+    pen = ready()
+    slow = OFTEN | {"event_flush_interval": 60}
+    async with open_node(transcriber=pen, **slow) as edge, connect(edge, "s") as client:
+        await client.hello(events=True)
+        for seq, pcm in enumerate(speech[:2], 1):
+            await client.send_chunk(seq, pcm)
+        await client.answers(2)
+        live = edge.registry.live("s")
+        assert live is not None
+
+        async def heard() -> bool:
+            return not live.is_at_rest and live.vad_behind_seconds == 0
+
+        await until(heard)
+        await looked_often(live)
+        assert pen.asked == []
+
+
+async def looked_often(live: Session) -> None:
+    """Wait until it was asked ten times who speaks in the session."""
+    looks, look = 0, live.open_utterances
+
+    def counted() -> Any:
+        nonlocal looks
+        looks += 1
+        return look()
+
+    live.open_utterances = counted  # type: ignore[method-assign]
+
+    async def often() -> bool:
+        return looks > 10
+
+    await until(often)
 
 
 async def test_the_browser_hears_them_as_prefetches(open_node: OpenNode, speech: list[bytes]) -> None:

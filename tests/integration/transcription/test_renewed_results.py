@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from asgi_calls import call
 from browser_clients import recording
@@ -19,7 +22,7 @@ from interview_edge.speech.transcriber import Failure, Transcript, Transcription
 from interview_edge.testing import FaultyBackend
 from named_voice import NamedVoice
 from nodes import Gate, OpenNode, connect, nodes_in, second
-from speaking import events_of, speak, until
+from speaking import events_of, speak, until, written_of
 from stenographer import Stenographer, ready
 
 HASTY = {"transcription_wait": 0.02, "retry_max": 0.01}
@@ -172,11 +175,7 @@ async def test_lines_that_come_while_the_result_is_put(
             nursery.start_soon(finalize, edge)
             await put.reached.wait()
             pen.go_on.set()
-
-            async def written() -> bool:
-                return not await edge.parts.catalog.untranscribed(limit=1)
-
-            await until(written)
+            await written_of(edge, "s")
             put.go_on.set()
         assert (await renewed(edge))["transcript"]
 
@@ -201,11 +200,7 @@ async def test_lines_that_come_while_the_events_are_read(
             nursery.start_soon(finalize, edge)
             await reached.wait()
             pen.go_on.set()
-
-            async def written() -> bool:
-                return not await edge.parts.catalog.untranscribed(limit=1)
-
-            await until(written)
+            await written_of(edge, "s")
             go_on.set()
         written_lines = len(await events_of(edge, "s", "transcript"))
 
@@ -248,7 +243,7 @@ async def test_a_client_s_own_line_that_is_late(open_node: OpenNode) -> None:
 async def test_a_renewal_cuts_nobody_who_speaks(
     open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pen, looks = Stenographer(), 0
+    pen = Stenographer()
     async with open_node(transcriber=pen, **HASTY) as edge, connect(edge, "s") as client:
         for seq, pcm in enumerate(speech, 1):
             await client.send_chunk(seq, pcm)
@@ -268,19 +263,11 @@ async def test_a_renewal_cuts_nobody_who_speaks(
             if not session.is_at_rest:
                 break
         assert not session.is_at_rest
-        look = edge.parts.catalog.results_to_renew
-
-        async def counted(**more: Any) -> Any:
-            nonlocal looks
-            found = await look(**more)
-            looks += bool(found)
-            return found
-
-        monkeypatch.setattr(edge.parts.catalog, "results_to_renew", counted)
+        looks = count_looks(edge, monkeypatch)
         pen.go_on.set()
 
         async def looked_twice() -> bool:
-            return looks >= 2
+            return looks() >= 2
 
         await until(looked_twice)
         ended = (await events_of(edge, "s", "speech_ended"))[before:]
@@ -305,3 +292,84 @@ async def test_renewals_leave_room_for_those_who_come(tmp_path: Path, speech: li
             return len(edge.registry) == 0
 
         await until(closed_again)
+
+
+async def test_no_session_is_opened_for_it_where_there_is_no_room_to_spare(
+    tmp_path: Path, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with nodes_in(tmp_path)(transcriber=Stenographer(), **HASTY) as edge:
+        await speak(edge, "s", speech)
+        await finalize(edge)
+    pen = Stenographer()
+    full = {"max_sessions": 5, "session_idle_timeout": 0.02}
+    async with nodes_in(tmp_path)(transcriber=pen, **full, **HASTY) as edge:
+        async with AsyncExitStack() as held:
+            for session_id in "abcd":
+                await held.enter_async_context(edge.session(session_id))
+            looks = count_looks(edge, monkeypatch)
+            pen.go_on.set()
+            await written_of(edge, "s")
+
+            async def looked_twice() -> bool:
+                return looks() >= 2
+
+            await until(looked_twice)
+            assert {session.session_id for session in edge.registry} == set("abcd")
+        await renewed(edge)
+
+
+async def test_a_name_that_is_found_after_the_finalize_is_in_the_result(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    gates = [trio.Event(), trio.Event()]
+
+    class Gated(NamedVoice):
+        async def resolve(self, request: Any) -> Any:
+            await gates[min(len(self.asked), 1)].wait()
+            return await super().resolve(request)
+
+    settings = {"auto_resolve": True, "transcription_wait": 0.01}
+    async with (
+        open_node(transcriber=ready(), inference=Gated(), **settings) as edge,
+        edge.session("s") as session,
+    ):
+        for seq, pcm in enumerate(speech * 2, 1):
+            await session.feed(pcm, seq=seq)
+        live = edge.registry.live("s")
+        assert live is not None
+        await live.settle()
+
+        async def several_wait() -> bool:
+            return live.names.count > 1
+
+        await until(several_wait)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.finalize)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            gates[0].set()
+
+        def names(result: dict[str, Any]) -> set[str | None]:
+            lines = result["transcript"]
+            return {line["speaker"] for line in lines if line["end_ms"] - line["start_ms"] >= 1_500}
+
+        assert names(await result_of(edge)) == {None}
+        gates[1].set()
+
+        async def named() -> bool:
+            return names(await result_of(edge)) == {"Ann"}
+
+        await until(named)
+
+
+def count_looks(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often results to renew were looked for and there were some."""
+    look, found = edge.parts.catalog.results_to_renew, []
+
+    async def counted(**more: Any) -> Any:
+        page = await look(**more)
+        if page:
+            found.append(page)
+        return page
+
+    monkeypatch.setattr(edge.parts.catalog, "results_to_renew", counted)
+    return lambda: len(found)

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from asgi_calls import call
-from interview_edge.app import Edge
+from interview_edge.backends.protocol import BackendUnavailable
 from interview_edge.catalog import CatalogUnavailable
 from interview_edge.core.models import Utterance
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
@@ -19,7 +19,7 @@ from interview_edge.sessions import transcription_desk
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
 from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
 from nodes import OpenNode, connect, nodes_in
-from speaking import events_of, quieter, speak, until
+from speaking import events_of, quieter, speak, until, written_of
 from stenographer import Stenographer, ready
 
 
@@ -92,12 +92,7 @@ async def test_a_provider_that_fails_is_asked_again_and_nothing_is_lost(
     pen.answers.extend(TranscriptionFailed(failure, "no") for _ in range(3))
     async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
         await speak(edge, "s", speech)
-
-        async def nothing_waits() -> bool:
-            ended = await events_of(edge, "s", "speech_ended")
-            return bool(ended) and not await edge.parts.catalog.untranscribed(limit=1)
-
-        await until(nothing_waits)
+        await written_of(edge, "s")
         written = await events_of(edge, "s", "transcript", "transcript_failed")
         assert {w["type"] for w in written} == {"transcript"}
         assert pen.asked[0] == pen.asked[3]
@@ -112,12 +107,7 @@ async def test_an_utterance_that_a_provider_breaks_on_holds_up_no_other(
     pen.breaks = TranscriptionFailed(Failure.BROKEN, "garbage")
     async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
         await speak(edge, "s", speech)
-
-        async def nothing_waits() -> bool:
-            ended = await events_of(edge, "s", "speech_ended")
-            return len(ended) > 1 and not await edge.parts.catalog.untranscribed(limit=1)
-
-        await until(nothing_waits)
+        await written_of(edge, "s", at_least=2)
         written = await events_of(edge, "s", "transcript", "transcript_failed")
         assert [w["type"] for w in written[:2]] == ["transcript_failed", "transcript"]
         assert (written[0]["failure"], written[0]["detail"]) == ("broken", "garbage")
@@ -138,12 +128,7 @@ async def test_a_catalog_that_is_away_asks_the_provider_nothing_twice(
 
         monkeypatch.setattr(edge.parts.catalog, "append_events", away)
         await speak(edge, "s", speech)
-
-        async def nothing_waits() -> bool:
-            ended = await events_of(edge, "s", "speech_ended")
-            return bool(ended) and not await edge.parts.catalog.untranscribed(limit=1)
-
-        await until(nothing_waits)
+        await written_of(edge, "s")
         assert len(refused) == 3
         assert len(pen.asked) == len(await events_of(edge, "s", "transcript"))
 
@@ -273,12 +258,7 @@ async def test_a_plugin_that_raises_anything_costs_a_line_and_no_node(
     pen.breaks = RuntimeError("a defect of the plugin")
     async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
         await speak(edge, "s", speech)
-
-        async def nothing_waits() -> bool:
-            ended = await events_of(edge, "s", "speech_ended")
-            return len(ended) > 1 and not await edge.parts.catalog.untranscribed(limit=1)
-
-        await until(nothing_waits)
+        await written_of(edge, "s", at_least=2)
         written = await events_of(edge, "s", "transcript", "transcript_failed")
         assert [w["type"] for w in written[:2]] == ["transcript_failed", "transcript"]
         assert (written[0]["failure"], written[0]["detail"]) == ("broken", "RuntimeError")
@@ -297,12 +277,7 @@ async def test_audio_that_can_t_be_read_costs_its_line(
 
         monkeypatch.setattr(edge.parts.desk, "read", damaged)
         await speak(edge, "s", speech)
-
-        async def nothing_waits() -> bool:
-            ended = await events_of(edge, "s", "speech_ended")
-            return len(ended) > 1 and not await edge.parts.catalog.untranscribed(limit=1)
-
-        await until(nothing_waits)
+        await written_of(edge, "s", at_least=2)
         written = await events_of(edge, "s", "transcript", "transcript_failed")
         assert {w["detail"] for w in written} == {"the audio: ValueError"}
 
@@ -415,12 +390,31 @@ async def test_a_provider_that_breaks_for_everybody_costs_no_line(
         assert bytes(CHUNK_BYTES) in pen.asked
 
 
-async def written_of(edge: Edge, session_id: str) -> None:
-    async def written() -> bool:
-        ended = await events_of(edge, session_id, "speech_ended")
-        return bool(ended) and not await edge.parts.catalog.untranscribed(limit=1)
+async def test_a_store_that_goes_away_after_a_break_is_waited_for_and_nobody_probed(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pen = ready()
+    pen.breaks = TranscriptionFailed(Failure.BROKEN, "garbage")
+    async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
+        desk = edge.parts.desk
+        assert desk is not None
+        read, reads = desk.read, 0
 
-    await until(written)
+        async def away(*which: Any) -> bytes:
+            nonlocal reads
+            reads += 1
+            if reads > MAX_BROKEN:
+                raise BackendUnavailable("away")
+            return await read(*which)
+
+        monkeypatch.setattr(desk, "read", away)
+        await speak(edge, "s", speech)
+
+        async def tried_on() -> bool:
+            return reads > 3 * MAX_BROKEN
+
+        await until(tried_on)
+        assert pen.asked.count(bytes(CHUNK_BYTES)) == 1
 
 
 async def test_what_didn_t_fit_into_memory_keeps_its_order(
