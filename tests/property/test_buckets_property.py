@@ -28,7 +28,7 @@ def grants(buckets: Buckets, steps: list[tuple[int, float]], rate: float) -> lis
     return seen
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(rate=RATES, burst=st.integers(1, 3), steps=CROWDED, limit=st.integers(0, 3))
 def test_no_window_grants_more_than_burst_and_rate(
     rate: float, burst: int, steps: list[tuple[int, float]], limit: int
@@ -45,7 +45,7 @@ def test_no_window_grants_more_than_burst_and_rate(
     assert len(buckets) <= limit
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(rate=RATES, burst=BURSTS, steps=STEPS)
 def test_with_room_for_all_each_client_has_the_bucket_of_the_textbook(
     rate: float, burst: int, steps: list[tuple[int, float]]
@@ -62,7 +62,7 @@ def test_with_room_for_all_each_client_has_the_bucket_of_the_textbook(
         tokens[client] -= granted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rate=RATES, burst=BURSTS, steps=STEPS, limit=st.integers(0, 8))
 def test_what_is_left_only_grows_with_time_and_is_all_there_after_a_rest(
     rate: float, burst: int, steps: list[tuple[int, float]], limit: int
@@ -84,7 +84,7 @@ def test_what_is_left_only_grows_with_time_and_is_all_there_after_a_rest(
         assert (level.granted, level.whole) == (True, burst - 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rate=RATES, burst=BURSTS, strangers=st.integers(1, 40), limit=st.integers(1, 4))
 def test_other_clients_never_empty_a_bucket_into_a_fresh_one(
     rate: float, burst: int, strangers: int, limit: int

@@ -89,4 +89,4 @@ class Fair(RuleBasedStateMachine):
 
 
 TestFairQueue = Fair.TestCase
-TestFairQueue.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestFairQueue.settings = settings(max_examples=60, stateful_step_count=30)

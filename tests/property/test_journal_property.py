@@ -12,7 +12,7 @@ import apsw
 import attrs
 import trio
 import trio.lowlevel
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interview_edge.core.models import Chunk, Layout, StreamKey
@@ -140,7 +140,7 @@ async def live(path: Path, lives: Sequence[Sequence[tuple[Any, ...]]]) -> None:
 
 
 @given(st.lists(st.lists(steps, max_size=25), min_size=1, max_size=3))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 def test_any_interleaving_is_as_the_model_says(lives: list[list[tuple[Any, ...]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trio.run(partial(live, Path(folder) / "journal.db", lives))

@@ -30,7 +30,7 @@ STREAMS = st.from_regex(r"[a-z0-9_-]{1,32}", fullmatch=True) | st.sampled_from([
 MAX_SEQ = 2**31 - 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(one=IDS, other=IDS)
 @example(one=".", other="%2E")
 @example(one="/" * 100, other="/" * 101)
@@ -42,7 +42,7 @@ def test_two_ids_never_share_a_component(one: str, other: str) -> None:
         assert not session_prefix(one).startswith(session_prefix(other))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     session_id=IDS, stream=STREAMS, seq=st.integers(1, MAX_SEQ), identity=st.binary(min_size=16, max_size=16)
 )
@@ -65,7 +65,7 @@ def test_every_key_is_a_safe_path_below_its_session(
         assert len(name) < 1024
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(session_id=IDS, streams=st.tuples(STREAMS, STREAMS), seqs=st.tuples(*[st.integers(1, MAX_SEQ)] * 2))
 def test_two_chunks_never_share_a_key(
     session_id: str, streams: tuple[str, str], seqs: tuple[int, int]
@@ -74,7 +74,7 @@ def test_two_chunks_never_share_a_key(
     assert (chunk_key(*one) == chunk_key(*other)) == (one == other)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     session_id=IDS,
     stream=STREAMS,
@@ -104,7 +104,7 @@ def test_a_key_says_what_it_was_made_of(
     assert parse_audio_key(result_key(session_id)) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(session_id=IDS)
 @example(session_id="会" * 128)
 @example(session_id="/" * 49 + "é" * 79)

@@ -147,12 +147,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 class TestLedger(LedgerMachine.TestCase):
-    settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    settings = settings(max_examples=40, stateful_step_count=40)
 
 
 @pytest.mark.long
 class TestLedgerLong(LedgerMachine.TestCase):
-    settings = settings(max_examples=1500, stateful_step_count=100, deadline=None)
+    settings = settings(max_examples=1500, stateful_step_count=100)
 
 
 @st.composite
@@ -168,7 +168,7 @@ def snapshots(draw: st.DrawFn) -> LedgerSnapshot:
     return ledger.snapshot()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(a=snapshots(), b=snapshots(), c=snapshots())
 def test_merge_is_commutative_associative_idempotent_and_loses_nothing(
     a: LedgerSnapshot, b: LedgerSnapshot, c: LedgerSnapshot
@@ -183,7 +183,7 @@ def test_merge_is_commutative_associative_idempotent_and_loses_nothing(
     assert merge(a, b).held == tuple(union)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(chunks=st.lists(st.tuples(SEQS, st.integers(1, 99)), max_size=30), data=st.data())
 def test_any_order_and_repetition_gives_the_same_ledger(
     chunks: list[tuple[int, int]], data: st.DataObject

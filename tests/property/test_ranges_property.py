@@ -26,7 +26,7 @@ def check(ranges: Ranges, members: set[int]) -> None:
     assert ranges == Ranges((n, n) for n in members)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(added=ADDED, upto=st.none() | st.integers(0, TOP + 15))
 def test_ranges_are_a_set(added: list[tuple[int, int]], upto: int | None) -> None:
     ranges, members = Ranges(), set[int]()
@@ -41,7 +41,7 @@ def test_ranges_are_a_set(added: list[tuple[int, int]], upto: int | None) -> Non
     assert sum(last - first + 1 for first, last in ranges.missing(upto)) == len(gaps)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(left=ADDED, right=ADDED)
 def test_update_is_union(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> None:
     a, b = (Ranges((first, first + more) for first, more in side) for side in (left, right))

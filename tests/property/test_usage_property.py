@@ -111,7 +111,7 @@ def cut_off(work: Callable[[apsw.Connection], object]) -> Callable[[apsw.Connect
     return run
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(steps, st.integers(0, 3), st.booleans()), max_size=12))
 def test_usage_is_of_each_once(sequence: list[tuple[Step, int, bool]]) -> None:
     connection = open_memory()

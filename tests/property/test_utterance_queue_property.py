@@ -109,4 +109,4 @@ class Waiting(RuleBasedStateMachine):
 
 
 TestWaiting = Waiting.TestCase
-TestWaiting.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestWaiting.settings = settings(max_examples=60, stateful_step_count=30)

@@ -96,7 +96,7 @@ def heard_at_once(flags: bytes, rules: UtteranceRules) -> list[SpeechEvent]:
     return tracker.hear(flags) + tracker.flush()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(flags=FLAGS, rules=RULES)
 @example(flags=b"\1" * 100, rules=SHORT)
 def test_events_are_what_the_rules_say(flags: bytes, rules: UtteranceRules) -> None:
@@ -108,7 +108,7 @@ def in_order(event: SpeechEvent) -> tuple[int, bool]:
     return event.utterance_no, isinstance(event, SpeechEnded)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     flags=FLAGS,
     rules=RULES,
@@ -137,7 +137,7 @@ def test_any_split_and_any_restart_gives_the_same_events(
     assert tracker.flush() == slow.flush()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(before=FLAGS, frames=st.integers(0, 200), after=FLAGS, rules=RULES)
 def test_counted_silence_is_silence(before: bytes, frames: int, after: bytes, rules: UtteranceRules) -> None:
     counted, stepped = UtteranceTracker(rules), UtteranceTracker(rules)
@@ -146,7 +146,7 @@ def test_counted_silence_is_silence(before: bytes, frames: int, after: bytes, ru
     assert counted.snapshot() == stepped.snapshot()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flags=FLAGS, rules=RULES)
 def test_utterances_are_numbered_disjoint_bounded_and_told_in_order(
     flags: bytes, rules: UtteranceRules
@@ -164,7 +164,7 @@ def test_utterances_are_numbered_disjoint_bounded_and_told_in_order(
 
 
 @pytest.mark.long
-@settings(max_examples=5_000, deadline=None)
+@settings(max_examples=5_000)
 @given(flags=FLAGS, rules=RULES)
 def test_events_are_what_the_rules_say_long(flags: bytes, rules: UtteranceRules) -> None:
     events = heard_at_once(flags, rules)

@@ -35,7 +35,7 @@ def pieces(pcm: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", VADS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=CUTS.filter(lambda cuts: sum(cuts) > 200))
 def test_flags_are_the_same(name: str, cuts: list[int]) -> None:
     vad: Vad = VADS[name]()
@@ -45,7 +45,7 @@ def test_flags_are_the_same(name: str, cuts: list[int]) -> None:
 
 
 @pytest.mark.parametrize("name", VADS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=CUTS.filter(lambda cuts: sum(cuts) > 2_000), gap=st.integers(0, 60_000), skip=st.booleans())
 def test_events_are_the_same_in_one_step_and_in_two(name: str, cuts: list[int], gap: int, skip: bool) -> None:
     """`judge` and `take`, the first of which may be in a thread, are `hear`."""

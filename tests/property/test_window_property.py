@@ -72,9 +72,9 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 class TestWindow(WindowMachine.TestCase):
-    settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+    settings = settings(max_examples=30, stateful_step_count=25)
 
 
 @pytest.mark.long
 class TestWindowLong(WindowMachine.TestCase):
-    settings = settings(max_examples=2000, stateful_step_count=60, deadline=None)
+    settings = settings(max_examples=2000, stateful_step_count=60)

@@ -114,7 +114,7 @@ def _stock(app: App, limits: ServerLimits, sock: socket.socket, shutdown: trio.E
 
 @asynccontextmanager
 async def serving(app: App, *, receive_buffer: int | None = None, **limits: Any) -> AsyncIterator[Server]:
-    """Serve `app` for the block; leaving it drains the server and waits for its end, 5 s at most."""
+    """Serve `app` for the block; leaving it drains the server and waits for its end, 20 s at most."""
     known = ServerLimits(**{"graceful_timeout": 1.0, "linger": 0.2, **limits})
     sock = socket.create_server(("127.0.0.1", 0))
     if receive_buffer is not None:
@@ -131,14 +131,14 @@ async def serving(app: App, *, receive_buffer: int | None = None, **limits: Any)
             bound.set()
         done.set()
 
-    with trio.fail_after(15):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             await bound.wait()
             try:
                 yield Server(sock.getsockname()[1], shutdown, done)
                 shutdown.set()
-                with trio.fail_after(5):
+                with trio.fail_after(20):
                     await done.wait()
             finally:
                 sock.close()

@@ -114,7 +114,7 @@ async def test_a_session_that_is_being_opened_does_not_hold_up_the_drain(
                 pass
 
         await loading.wait()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await edge.registry.close_all()
 
 

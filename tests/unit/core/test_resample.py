@@ -49,7 +49,7 @@ def test_16_khz_passes_bit_for_bit() -> None:
     assert np.array_equal(resample(samples, 16_000, 100), samples)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     rate=st.sampled_from([8_000, 44_100, 48_000]),
     length=st.integers(0, 5_000),

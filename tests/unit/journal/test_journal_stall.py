@@ -83,6 +83,6 @@ async def test_a_read_does_not_wait_for_a_commit(open_at: Any, feeder: Any, faul
         faulty_files.go_on.clear()
         feed.append(2)
         await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             assert set(await feed.stored()) == {1}
         faulty_files.go_on.set()

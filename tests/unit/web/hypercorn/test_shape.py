@@ -32,5 +32,5 @@ async def test_serve_checks_before_it_binds(monkeypatch: pytest.MonkeyPatch) -> 
         raise AssertionError
 
     monkeypatch.setattr("interview_edge.web.hypercorn.shape.version", lambda _name: "0.17.3")
-    with trio.fail_after(2), pytest.raises(UnsupportedHypercornError):
+    with trio.fail_after(10), pytest.raises(UnsupportedHypercornError):
         await partial(serve, app, shutdown_trigger=trio.sleep_forever)()
