@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from interview_edge.errors import EdgeError
@@ -309,7 +309,9 @@ async def test_a_peer_that_never_reads_doesnt_hold_up_the_exit(start: Any) -> No
             await server.done.wait()
 
 
-async def test_a_long_answer_to_a_slow_reader_has_the_timeout_for_each_piece(start: Any) -> None:
+async def test_a_long_answer_to_a_slow_reader_has_the_timeout_for_each_piece(
+    start: Any, mock_clock: MockClock
+) -> None:
     """Green with stock Hypercorn, which has no timeout: the bound must not cut who still reads."""
 
     async def app(scope: Any, _receive: Any, send: Any) -> None:
@@ -318,13 +320,15 @@ async def test_a_long_answer_to_a_slow_reader_has_the_timeout_for_each_piece(sta
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": bytes(12_000_000)})
 
-    async with start(app, send_timeout=0.15) as server, server.client() as client:
+    async with start(app, send_timeout=15) as server, server.client() as client:
         await client.send(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")
         taken = 0
         while data := await client.stream.receive_some(300_000):
             taken += len(data)
-            await trio.sleep(0.01)
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1)
     assert taken > 12_000_000
+    assert trio.current_time() > 30
 
 
 # -- silence
@@ -344,15 +348,17 @@ async def test_a_half_open_peer_is_pinged_then_dropped_and_the_handler_told(star
     assert seen == [{"type": "websocket.disconnect", "code": 1001}]
 
 
-async def test_a_peer_that_answers_pings_stays(start: Any) -> None:
+async def test_a_peer_that_answers_pings_stays(start: Any, mock_clock: MockClock) -> None:
     """Green with stock Hypercorn, which never drops: the other half of the test above."""
     seen: list[Any] = []
     async with (
-        start(recorder(seen, trio.Event()), ping_interval=0.05, silent_peer_timeout=0.2) as server,
+        start(recorder(seen, trio.Event()), ping_interval=5, silent_peer_timeout=20) as server,
         server.client() as client,
     ):
         await client.upgrade()
         for _ in range(8):
+            await wait_all_tasks_blocked(0.002)
+            mock_clock.jump(5)
             ping = await client.event()
             assert isinstance(ping, Ping)
             await client.send_event(ping.response())
