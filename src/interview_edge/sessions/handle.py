@@ -69,12 +69,14 @@ class SessionHandle:
         stamp = self._parts.wall_ms() if timestamp_ms is None else timestamp_ms
         _check_chunk(pcm, seq, stamp, final=final)
         live = self._session.stream(check_stream(stream))
-        if not self._session.may_accept:
-            await self._session.wait_to_accept(self._parts.settings.in_flight_timeout)
+        if not self._session.audio.may_accept:
+            await self._session.audio.wait_to_accept(self._parts.settings.in_flight_timeout)
         if len(live.pending) >= self._parts.settings.max_in_flight:
             raise EdgeError(IN_FLIGHT_FULL, fields={"seq": seq})
         answered = trio.Event()
-        receipt = self._session.accept(live, seq, stamp, pcm, final=final, on_done=lambda _: answered.set())
+        receipt = self._session.audio.accept(
+            live, seq, stamp, pcm, final=final, on_done=lambda _: answered.set()
+        )
         await answered.wait()
         if receipt.error is not None:
             raise receipt.error

@@ -54,7 +54,7 @@ class MemoryWatch:
         windows = [
             (stream.ledger.updated_at or 0, stream.window.held_bytes, stream)
             for session in self._registry
-            if not session.holds_only_copy
+            if not session.audio.holds_only_copy
             for stream in session.streams.values()
             if not stream.closed
         ]

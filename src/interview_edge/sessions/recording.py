@@ -132,13 +132,13 @@ class Recording:
 
     @property
     def _may_accept(self) -> bool:
-        return len(self._in_flight) < self._parts.settings.max_in_flight and self._session.may_accept
+        return len(self._in_flight) < self._parts.settings.max_in_flight and self._session.audio.may_accept
 
     def _accept(self) -> bool:
         """Whether the session took the oldest second; if not, the journal is full at present."""
         seq = max(self._next_seq, self._stream.ledger.last_known + 1)
         try:
-            receipt = self._session.accept(
+            receipt = self._session.audio.accept(
                 self._stream, seq, self._parts.wall_ms(), self._cutter.first(), on_done=self._settled
             )
         except EdgeError as error:
@@ -158,7 +158,7 @@ class Recording:
             while True:
                 if len(self._in_flight) >= settings.max_in_flight:
                     await self._changed.park()
-                elif not self._session.may_accept:
+                elif not self._session.audio.may_accept:
                     await self._parts.journal.wait_for_room()
                 elif self._accept():
                     self._cutter.drop()

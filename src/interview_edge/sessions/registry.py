@@ -260,11 +260,11 @@ class Registry:
 
     def stored(self, key: StreamKey, ranges: Sequence[tuple[int, int]]) -> None:
         """The archive's word, passed on to the session where it is live or about to be."""
-        self._pass_on(key.session_id, lambda session: session.stored(key.stream, ranges))
+        self._pass_on(key.session_id, lambda session: session.audio.stored(key.stream, ranges))
 
     def conflicted(self, key: StreamKey, seqs: Sequence[int]) -> None:
         """The archive's word on conflicts, passed on likewise."""
-        self._pass_on(key.session_id, lambda session: session.conflicted(key.stream, seqs))
+        self._pass_on(key.session_id, lambda session: session.audio.conflicted(key.stream, seqs))
 
     def _pass_on(self, session_id: str, word: Callable[[Session], None]) -> None:
         entry = self._entries.get(session_id)

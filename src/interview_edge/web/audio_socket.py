@@ -129,9 +129,9 @@ class AudioSocket(DialectSocket):
         stream = self._stream or await self._open(held)
         if not self._outbox.may_owe:
             await self._outbox.wait_for_room(self._settings.in_flight_timeout, IN_FLIGHT_FULL)
-        if not self._live.may_accept:
-            await self._live.wait_to_accept(self._settings.in_flight_timeout)
-        receipt = self._live.accept(
+        if not self._live.audio.may_accept:
+            await self._live.audio.wait_to_accept(self._settings.in_flight_timeout)
+        receipt = self._live.audio.accept(
             stream, frame.seq, frame.timestamp_ms, frame.pcm, final=frame.final, on_done=self._outbox.settled
         )
         self._outbox.owe(receipt)

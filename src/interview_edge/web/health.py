@@ -108,7 +108,7 @@ def measure_now(context: WebContext, *, catalog_ok: bool) -> Figures:
         sockets=len(context.sockets),
         window_bytes=sum(stream.window.held_bytes for s in sessions for stream in s.streams.values()),
         evicted_windows=context.registry.evicted_windows,
-        unjournalled=sum(s.unjournalled for s in sessions),
+        unjournalled=sum(s.audio.unjournalled for s in sessions),
         vad=parts.vad.provider,
         vad_failures=sum(s.vad_failures for s in sessions),
         vad_behind_seconds=max((s.vad_behind_seconds for s in sessions), default=0),

@@ -81,10 +81,10 @@ async def test_what_no_journal_holds_is_never_given_back(open_node: OpenNode) ->
         session = edge.registry.live("s")
         assert session is not None
         await session.settle()
-        session.unjournalled = 1  # as after a journal that failed
+        session.audio.unjournalled = 1  # as after a journal that failed
         look(edge, BUDGET)
         assert window_bytes(edge, "s") == 64_000
-        session.unjournalled = 0
+        session.audio.unjournalled = 0
         look(edge, BUDGET)
         assert window_bytes(edge, "s") == 0
 

@@ -52,7 +52,7 @@ class Admin:
         async with self.edge.registry.use(session_id, Caller(owner)) as session:
             stream = session.stream("mixed")
             for seq in range(1, seconds + 1):
-                session.accept(stream, seq, 1_000, second(seq))
+                session.audio.accept(stream, seq, 1_000, second(seq))
             await session.settle()
         await self.edge.parts.archive.flush(session_id)
         await self.edge.registry.close_one(session_id)

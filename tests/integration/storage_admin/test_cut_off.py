@@ -35,7 +35,7 @@ async def downloads(folder: Path, backend: FaultyBackend) -> AsyncIterator[httpx
             edge = server.edge
             async with edge.registry.use("s", Caller("alice")) as session:
                 for seq in range(1, SECONDS + 1):
-                    session.accept(session.stream("mixed"), seq, 1_000, second(seq))
+                    session.audio.accept(session.stream("mixed"), seq, 1_000, second(seq))
                 await session.settle()
             await edge.parts.archive.flush("s")
             yield client
