@@ -11,8 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interview_edge.app import Edge, Server, SessionHandle, open_edge, open_server
+    from interview_edge.app import Edge, SessionHandle, open_edge
     from interview_edge.errors import EdgeError
+    from interview_edge.serving import Server, open_server
     from interview_edge.settings import Settings, SettingsError
 
 __all__ = [
@@ -30,12 +31,12 @@ __all__ = [
 _HOMES = {
     "Edge": "interview_edge.app",
     "EdgeError": "interview_edge.errors",
-    "Server": "interview_edge.app",
+    "Server": "interview_edge.serving",
     "SessionHandle": "interview_edge.app",
     "Settings": "interview_edge.settings",
     "SettingsError": "interview_edge.settings",
     "open_edge": "interview_edge.app",
-    "open_server": "interview_edge.app",
+    "open_server": "interview_edge.serving",
 }
 
 

@@ -12,10 +12,10 @@ import sys
 
 import trio
 
-from interview_edge.app import Server, open_server
 from interview_edge.backends import open_backend
 from interview_edge.cli.settings_sources import load_settings
 from interview_edge.logs import configure_logs
+from interview_edge.serving import Server, open_server
 from interview_edge.settings import Settings
 from interview_edge.testing import FaultyBackend
 

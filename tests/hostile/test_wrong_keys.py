@@ -12,7 +12,7 @@ from api_keys import give_key
 from interview_edge import Settings
 from interview_edge.access import keyring
 from interview_edge.access.api_keys import make_key
-from interview_edge.app import Server, open_server
+from interview_edge.serving import Server, open_server
 
 WRONG = 10_000
 CONNECTIONS = 4

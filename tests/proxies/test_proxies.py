@@ -19,8 +19,8 @@ from trio_websocket import HandshakeError, WebSocketConnection
 
 from api_keys import give_key
 from interview_edge import Settings
-from interview_edge.app import Server, open_server
 from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.serving import Server, open_server
 from nodes import second
 from proxies.entrance import HOST, PATIENCE, PROGRAMS, Entrance, Program, entrance
 

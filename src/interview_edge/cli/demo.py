@@ -20,10 +20,10 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from interview_edge.app import open_server
 from interview_edge.client import ClientError, EdgeHttp, Ingest, open_ingest
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.logs import configure_logs
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 
 SESSION_ID = "demo"

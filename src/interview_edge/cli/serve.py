@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from interview_edge.app import run_server
 from interview_edge.backends import BackendError
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.journal import JournalError
 from interview_edge.logs import configure_logs
+from interview_edge.serving import run_server
 from interview_edge.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -14,9 +14,10 @@ import trio
 
 from api_keys import bearer, give_key
 from asgi_calls import call, refused_upgrade
-from interview_edge.app import Edge, open_server
+from interview_edge.app import Edge
 from interview_edge.catalog.access import AuditEntry
 from interview_edge.client import open_ingest
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from interview_edge.web import audit_resource
 from nodes import Gate, OpenNode, second

@@ -9,10 +9,11 @@ import pytest
 import trio
 
 from api_keys import give_key, revoke
-from interview_edge.app import open_edge, open_server
+from interview_edge.app import open_edge
 from interview_edge.catalog import CatalogUnavailable, holds_keys
 from interview_edge.cli.doctor import examine
 from interview_edge.cli.doctor_findings import Verdict
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings, SettingsError
 from server_process import start
 

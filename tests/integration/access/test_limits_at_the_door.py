@@ -14,8 +14,8 @@ from api_keys import bearer, give_key
 from asgi_calls import Answer, call, refused_upgrade
 from interview_edge import Settings
 from interview_edge.access import keyring
-from interview_edge.app import Server, open_server
 from interview_edge.core.models import Caller
+from interview_edge.serving import Server, open_server
 from nodes import PATIENCE, OpenNode
 
 STATE = "/v1/sessions/interview/state"

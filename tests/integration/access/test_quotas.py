@@ -10,11 +10,12 @@ import trio
 from api_keys import bearer, give_key
 from asgi_calls import Answer, call, refused_upgrade
 from interview_edge.access.credentials import Bearer
-from interview_edge.app import Edge, open_server
+from interview_edge.app import Edge
 from interview_edge.client import open_ingest
 from interview_edge.core.models import Caller
 from interview_edge.core.times import next_utc_day_ms
 from interview_edge.errors import EdgeError
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from nodes import Gate, OpenNode, second
 from recordings import caller_of, record

@@ -14,7 +14,7 @@ import trio
 import trio.lowlevel
 
 from api_keys import give_key
-from interview_edge.app import open_server
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from interview_edge.web import refused_body
 

@@ -17,9 +17,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_st
 from api_keys import bearer, give_key, revoke
 from asgi_calls import PATIENCE, Talk, call, talk
 from interview_edge.access.principal import Principal, Scope, Via
-from interview_edge.app import Edge, open_server, wall_ms
+from interview_edge.app import Edge, wall_ms
 from interview_edge.catalog.access import AuditEntry, GrantKind
 from interview_edge.core.models import Caller
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from interview_edge.wire import chunk_dialect
 from interview_edge.wire.frames import ChunkFrame

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interview_edge.app import open_server
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 
 ServerOpener = AbstractAsyncContextManager[str]

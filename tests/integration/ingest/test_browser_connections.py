@@ -12,8 +12,9 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from interview_edge.app import Edge, open_edge, open_server
+from interview_edge.app import Edge, open_edge
 from interview_edge.core.pcm import CHUNK_BYTES
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from interview_edge.wire import browser_dialect
 from nodes import PATIENCE

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from api_keys import give_key
-from interview_edge.app import Server, open_server
+from interview_edge.serving import Server, open_server
 from interview_edge.settings import Settings
 from openai_api import ANSWER_SDP, KEY, OpenAiApi
 

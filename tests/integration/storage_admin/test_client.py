@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from interview_edge.app import open_server
 from interview_edge.client import EdgeHttp, EdgeRequestError, open_ingest
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from nodes import second
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 import trio
 
-from interview_edge.app import open_server
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.core.models import Caller
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from interview_edge.testing import Effect, FaultyBackend, PlannedFault
 from nodes import second

@@ -8,7 +8,7 @@ import httpx
 import trio
 from trio_websocket import open_websocket_url
 
-from interview_edge.app import open_server
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from nodes import connect, second
 

@@ -17,7 +17,7 @@ from trio_websocket import open_websocket_url
 
 from asgi_calls import call, refused_upgrade
 from inference_api import InferenceApi
-from interview_edge.app import open_server
+from interview_edge.serving import open_server
 from interview_edge.settings import Settings
 from interview_edge.tracing import OtelTracing, make_provider
 from nodes import OpenNode
