@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from trio.testing import MockClock
+
 from nodes import OpenNode, connect, second
 
 ROOM = 10**6  # bytes of the journal: some twenty chunks
 
 
-async def test_acks_that_come_again_dont_keep_a_socket_that_refused_a_chunk(open_node: OpenNode) -> None:
-    async with open_node(journal_max_bytes=ROOM, storage_timeout=0.3) as edge, connect(edge, "s") as client:
+async def test_acks_that_come_again_dont_keep_a_socket_that_refused_a_chunk(
+    open_node: OpenNode, mock_clock: MockClock
+) -> None:
+    async with open_node(journal_max_bytes=ROOM) as edge, connect(edge, "s") as client:
         for seq in range(1, 41):
             await client.send_chunk(seq)
         refused = [answer["seq"] for answer in await client.answers(40) if answer["type"] == "error"]
@@ -16,6 +20,8 @@ async def test_acks_that_come_again_dont_keep_a_socket_that_refused_a_chunk(open
         await edge.parts.archive.flush("s")
         await client.send_chunk(41)
         assert (await client.answer())["status"] == "stored"
+        mock_clock.jump(edge.settings.storage_timeout * 2)
+        mock_clock.rate = 1
         assert await client.closed_with() == (1013, "storage_unavailable")
         async with connect(edge, "s") as again:
             for seq in refused:
