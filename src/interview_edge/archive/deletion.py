@@ -66,12 +66,19 @@ async def resume_deletions(
 ) -> None:
     """Finish every deletion that a crash or an outage cut off. A task of the node's start.
 
-    Returns when none is left; while a room below fails it tries again every `retry_interval` seconds, for
-    ever, so that a store that is down doesn't keep a node from starting.
+    Returns when none is left. What fails is tried again every `retry_interval` seconds, for ever and after
+    the others: a store that is down keeps no node from starting, and one locked object no other deletion.
     """
-    while True:
+    failed = True
+    while failed:
+        failed = False
         try:
-            for session_id in await catalog.deletions_under_way():
+            waiting = await catalog.deletions_under_way()
+        except CatalogUnavailable as error:
+            waiting, failed = [], True
+            _log.warning("deletions can't go on now", error=str(error))
+        for session_id in waiting:
+            try:
                 await delete_session(
                     session_id,
                     journal=journal,
@@ -80,11 +87,11 @@ async def resume_deletions(
                     archive=archive,
                     at=now_ms(),
                 )
-        except (CatalogUnavailable, JournalError, BackendError, trio.TooSlowError) as error:
-            _log.warning("a deletion can't go on now", error=str(error))
+            except (CatalogUnavailable, JournalError, BackendError, trio.TooSlowError) as error:
+                failed = True
+                _log.warning("a deletion can't go on now", session_id=session_id, error=str(error))
+            except Exception as error:  # a plugin may raise anything; the node has other sessions to serve
+                failed = True  # the text may hold a secret
+                _log.error("a deletion failed", session_id=session_id, error=type(error).__name__)
+        if failed:
             await trio.sleep(retry_interval)
-        except Exception as error:  # a plugin may raise anything; the node has other sessions to serve
-            _log.error("a deletion failed", error=type(error).__name__)  # the text may hold a secret
-            await trio.sleep(retry_interval)
-        else:
-            return

@@ -87,8 +87,8 @@ class Uploader:
         `known` are the seqs whose owner was told of their commit: a row may be readable an instant earlier,
         and nobody should hear that a chunk is stored before they hear that it is journalled.
 
-        Raises `JournalError`, `CatalogUnavailable`, `BackendError` (of a conflict's put) and
-        `SessionIsDeleted`; a failed put of audio is the result's `error`, after the others' were committed.
+        Raises `JournalError`, `CatalogUnavailable` and `SessionIsDeleted`; a failed put is the result's
+        `error`, after the others' were committed.
         At every cancellation and every error the next step, or the next start's, finishes what is under way.
         """
         before = Ranges(known)
@@ -105,9 +105,13 @@ class Uploader:
             settled.add(row.seq)
         if batch.same:
             self._on_stored(key, tuple(runs(row.seq for row in batch.same)))
-        await self._keep_conflicts(key, batch.conflicts)
-        for row in batch.conflicts:
-            settled.add(row.seq)
+        try:
+            await self._keep_conflicts(key, batch.conflicts)
+        except BackendError as refused:  # what is settled is trimmed all the same, or the journal fills up
+            error = error or refused
+        else:
+            for row in batch.conflicts:
+                settled.add(row.seq)
         if settled:
             counted = bool(stored) or _ours(view, batch.same)
             await self._journal.trim(key, forgettable(view, batch, settled), repeats if counted else 0)

@@ -73,8 +73,9 @@ class FinalizedResult:
     """The last finalize of a session.
 
     `fingerprint` says what it was made from (see sessions/finalizer.py): an equal one means that writing anew
-    would write the same. `answer` is the response body as JSON-able data. `lines_missing` is how many lines,
-    and names in lines, it went without because they weren't there yet.
+    would write the same, an empty one that the object may be a later finalize's, which failed. `answer` is
+    the response body as JSON-able data. `lines_missing` is how many lines, and names in lines, it went
+    without because they weren't there yet.
     """
 
     finalized_at: int

@@ -259,7 +259,7 @@ class Journal:
                 )
             else:
                 entry.done(None)
-        self._room.unpark(count=len(batch))
+        self._room.unpark_all()  # who is woken may find that it has nothing to append any more
         self._on_batch()
 
     def _close(self, timeout: float) -> None:

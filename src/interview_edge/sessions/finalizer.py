@@ -73,12 +73,22 @@ async def _finalize(session: Session, request: FinalizeRequest, parts: NodeParts
             return record.finalized
         result = attrs.evolve(record.finalized, lines_missing=lines_missing)
     else:
+        await _doubt(session, record, parts)
         await parts.backend.put(key, document.encoded, content_type="application/json")
         kept = _kept(source, document)
         result = FinalizedResult(finalized_at, key, document.fingerprint, kept, lines_missing)
     await parts.catalog.record_finalized(session.session_id, result)
     session.finalized = result
     return result
+
+
+async def _doubt(session: Session, record: SessionRecord, parts: NodeParts) -> None:
+    """Let no finalize answer "as before" until this one is recorded: if it fails after the put, the object is
+    not what the catalog says.
+    """
+    if record.finalized is not None:
+        in_doubt = attrs.evolve(record.finalized, fingerprint="")
+        await parts.catalog.record_finalized(session.session_id, in_doubt)
 
 
 async def _await_lines(session: Session, parts: NodeParts) -> None:

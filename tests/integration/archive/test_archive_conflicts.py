@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trio
 
+from interview_edge.archive.batch import LOOK_ROWS
 from interview_edge.backends.memory import MemoryBackend
+from interview_edge.backends.protocol import BackendRefused
 from interview_edge.core.keys import conflict_key
 from interview_edge.core.models import Layout
 
@@ -52,6 +56,28 @@ async def test_other_bytes_found_late_are_kept_apart_and_said(
         await assert_conflict_kept(b, ours.pcm, theirs)
         assert b.conflicts == [(KEY, (1,))]
         assert await b.reader.chunk(KEY, 2) == chunk_of(2).pcm
+
+
+class NoConflicts(MemoryBackend):
+    """A bucket whose policy allows what audio needs, and forgot the conflicts."""
+
+    async def put(self, key: str, data: bytes, **more: Any) -> bool:
+        if "/conflicts/" in key:
+            raise BackendRefused("AccessDenied")
+        return await super().put(key, data, **more)
+
+
+async def test_one_that_cannot_be_kept_stops_no_upload_and_stays_in_the_journal(open_node: OpenNode) -> None:
+    backend, count = NoConflicts(), LOOK_ROWS + 60
+    async with open_node(backend, name="a") as a:
+        await a.journal_chunks([chunk_of(1)])
+        await a.flush()
+    async with open_node(backend, name="b") as b:
+        await b.journal_chunks([chunk_of(1, salt="other"), *(chunk_of(seq) for seq in range(2, count + 1))])
+        b.archive.hurry(KEY.session_id)
+        await until(lambda: b.journal.stats.rows == 1)
+        assert [row.seq for row in await b.journal.rows(KEY, limit=count)] == [1]
+        assert await b.reader.chunk(KEY, count) == chunk_of(count).pcm
 
 
 async def assert_conflict_kept(node: Node, first: bytes, late: object) -> None:

@@ -8,6 +8,7 @@ import trio.testing
 
 from interview_edge.archive import delete_session, resume_deletions
 from interview_edge.backends.memory import MemoryBackend
+from interview_edge.backends.protocol import BackendRefused
 from interview_edge.catalog import SessionIsDeleted
 from interview_edge.core.models import StreamKey
 from interview_edge.testing import FaultyBackend
@@ -192,3 +193,25 @@ async def test_a_plugins_defect_in_a_deletion_is_tried_again_and_ends_no_node(op
         await resume(node)
         await assert_gone(node)
     assert backend.failed
+
+
+class Locked(MemoryBackend):
+    """A bucket that lets nothing of one session go."""
+
+    async def delete(self, key: str) -> None:
+        if key.startswith(f"sessions/{KEY.session_id}/"):
+            raise BackendRefused("an object lock")
+        await super().delete(key)
+
+
+async def test_a_deletion_that_cannot_go_on_holds_up_no_other(open_node: OpenNode) -> None:
+    async with open_node(Locked()) as node, trio.open_nursery() as nursery:
+        await fill(node)
+        for key in (KEY, NEIGHBOUR):
+            await node.catalog.mark_deleted(key.session_id, NOW)
+        assert await node.catalog.deletions_under_way() == [KEY.session_id, NEIGHBOUR.session_id]
+        nursery.start_soon(resume, node)
+        with trio.fail_after(10):
+            while await node.catalog.deletions_under_way() != [KEY.session_id]:
+                await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()

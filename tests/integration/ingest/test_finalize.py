@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from asgi_calls import call
 from interview_edge.app import Edge
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.backends.protocol import ObjectNotFound
@@ -156,6 +157,34 @@ async def test_a_crash_between_result_and_catalog_is_finished_by_the_next_call(
         again = await result(edge)
         assert answer["finalized_at"] == again["finalized_at"]
         assert {**again, "finalized_at": 0} == {**written, "finalized_at": 0}
+
+
+async def test_the_result_is_what_the_last_good_finalize_answered(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that fails after it has put its result must not be what people read, while the answer says else."""
+
+    async def away(*_: Any) -> Any:
+        raise CatalogUnavailable("away")
+
+    async with open_node() as edge, edge.session("s") as session:
+        await session.feed(second(1), seq=1)
+        await session.finalize()
+        put = edge.parts.backend.put
+
+        async def put_and_fail(*args: Any, **more: Any) -> None:
+            await put(*args, **more)
+            monkeypatch.setattr(edge.parts.catalog, "record_finalized", away)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(edge.parts.backend, "put", put_and_fail)
+            with pytest.raises(CatalogUnavailable):
+                await session.finalize({"title": "typo"}, last_seq={"mixed": 5})
+        monkeypatch.undo()
+        answer = await session.finalize()
+        result = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
+        assert (answer["complete"], result["complete"], result["metadata"]) == (True, True, {})
+        assert result["finalized_at"] == answer["finalized_at"]
 
 
 async def test_a_finalize_waits_for_what_was_accepted_before_it(open_node: OpenNode) -> None:

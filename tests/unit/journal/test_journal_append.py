@@ -99,6 +99,18 @@ async def test_who_waits_for_room_goes_on_as_commits_make_it(open_at: Any, feede
         assert set(await feed.stored()) == set(range(1, 13))
 
 
+async def test_who_waits_for_room_and_then_appends_nothing_keeps_no_other_from_it(
+    open_at: Any, feeder: Any
+) -> None:
+    async with open_at(queue_bytes=70_000) as journal:
+        feed = feeder(journal)
+        feed.append(1, 2)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                for _ in range(10):
+                    nursery.start_soon(journal.wait_for_room)
+
+
 async def test_who_waits_for_room_is_let_go_when_the_journal_closes(open_at: Any, feeder: Any) -> None:
     async with trio.open_nursery() as nursery, open_at(queue_bytes=40_000) as journal:
         feeder(journal).append(1)
