@@ -8,6 +8,7 @@ archive, that moves a chunk: who waits for one may be cancelled, and nothing cha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import trio
@@ -179,10 +180,21 @@ class AudioLane:
             held -= other.window.held_bytes
             other.window.evict()
 
+    def end(self) -> None:
+        """The session has ended, and hears no more of the archive: who waits for that is told so. Commits of
+        the journal still come.
+        """
+        if self._level is AckLevel.BACKEND:
+            for stream in self._streams.values():
+                for seq, pending in tuple(stream.pending.items()):
+                    error = EdgeError(self.refusal or STORAGE_UNAVAILABLE, fields={"seq": seq})
+                    self._give_up(stream, seq, pending, error)
+
     def _give_up(self, stream: LiveStream, seq: int, pending: Pending, error: EdgeError) -> None:
         """The chunk won't be held: its seq is free again, and who waits is told why."""
+        if stream.pending.pop(seq, None) is None:
+            return  # `end` was before it
         stream.ledger.release(seq)
-        del stream.pending[seq]
         for receipt in [pending.receipt, *(receipt for _, receipt in pending.repeats or ())]:
             receipt.refuse(error)
         pending.settle()
@@ -228,6 +240,11 @@ class AudioLane:
             receipt.refuse(EdgeError(CHUNK_CONFLICT, fields={"seq": chunk.seq}))
             return
         at = self._parts.wall_ms()
+        if self._level is AckLevel.MEMORY:  # as for a new chunk, the journal failing stops nothing
+            self._counted(stream, receipt, at, None)
+            with suppress(EdgeError):
+                self._append(Append(stream.key, _without_audio(chunk), at, _ignore, repeat=True))
+            return
         try:
             counted = partial(self._counted, stream, receipt, at)
             self._append(Append(stream.key, _without_audio(chunk), at, counted, repeat=True))
@@ -250,16 +267,26 @@ class AudioLane:
             receipt.refuse(EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq}))  # the session ends
             raise
         except Exception as error:  # whatever failed below, the answer is: keep it and retry
+            if self._level is AckLevel.MEMORY:  # which waits for nothing below
+                self._answer_repeat(stream, chunk, receipt, self._shown_identity(stream, chunk))
+                return
             refusal = EdgeError(STORAGE_UNAVAILABLE, fields={"seq": chunk.seq})
             # Without its traceback, whose frames hold this chunk and the refusal: a cycle for the collector.
             refusal.__cause__ = error.with_traceback(None)
             receipt.refuse(refusal)
             return
-        # Level `memory` holds chunks that nothing below knows yet; the window's bytes tell as well.
-        if identity is None:
-            pcm = None if stream.closed else stream.window.read(chunk.seq)
-            identity = chunk.identity if pcm is None or pcm == chunk.pcm else b""
+        if identity is None:  # level `memory` holds chunks that nothing below knows yet
+            identity = self._shown_identity(stream, chunk)
         self._answer_repeat(stream, chunk, receipt, identity)
+
+    def _shown_identity(self, stream: LiveStream, chunk: Chunk) -> bytes:
+        """By the window's bytes: the chunk's own identity where they are the same, or are gone."""
+        pcm = stream.shown(chunk.seq)
+        return chunk.identity if pcm is None or pcm == chunk.pcm else b""
+
+
+def _ignore(_: Exception | None) -> None:
+    """A commit that nobody waits for."""
 
 
 def _without_audio(repeat: Chunk) -> Chunk:

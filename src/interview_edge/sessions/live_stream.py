@@ -30,9 +30,11 @@ class Pending:
         self._settled: trio.Event | None = None
 
     def wait_with(self, chunk: Chunk, receipt: Receipt) -> None:
-        """A repeat came while the first copy is under way: it is answered after that commit."""
-        if self.repeats is None:
-            self.repeats = []
+        """A repeat came while the first copy is under way: it is answered after that commit.
+
+        Those whose socket is gone are dropped: while a disk hangs a client may come again for hours.
+        """
+        self.repeats = [each for each in self.repeats or () if not each[1].forgotten]
         self.repeats.append((chunk, receipt))
 
     def settle(self) -> None:

@@ -28,6 +28,7 @@ class Receipt:
         "accepted_at",
         "duplicate_count",
         "error",
+        "forgotten",
         "last_seq",
         "missing_count",
         "next_seq",
@@ -42,6 +43,7 @@ class Receipt:
         self.accepted_at = accepted_at
         self.outcome: Outcome | None = None
         self.error: EdgeError | None = None
+        self.forgotten = False
         self.last_seq = 0
         self.missing_count = 0
         self.duplicate_count = 0
@@ -65,6 +67,11 @@ class Receipt:
         """The chunk was not taken; `error` says why."""
         self.error = error
         self._notify()
+
+    def forget(self) -> None:
+        """Nobody waits for the answer any more. The chunk goes on all the same."""
+        self.forgotten = True
+        self._on_done = None
 
     def _notify(self) -> None:
         on_done, self._on_done = self._on_done, None

@@ -101,6 +101,7 @@ class Session:
             self._nursery = None
             # A chunk taken from here on would be missing in the ledger of the session that opens next.
             self.audio.refusal = self.audio.refusal or INTERNAL
+            self.audio.end()
             self._listening.close()
             for stream in self.streams.values():
                 stream.close()

@@ -88,6 +88,7 @@ class AudioSocket(DialectSocket):
     # -- life
 
     def _let_go(self) -> None:
+        self._outbox.forget()
         for unsubscribe in self._subscriptions:
             unsubscribe()
         if self._session is not None:

@@ -21,8 +21,7 @@ class Outbox:
     """Receipts, and replies made when their turn comes (so that they show the counters of that moment).
 
     `ack_key` names the object of a stored chunk in its ack; None where no ack names one. Used by one
-    reader, which
-    adds, and one writer, which takes; bounded as far as the reader heeds `wait_for_room`.
+    reader, which adds, and one writer, which takes; bounded as far as the reader heeds `wait_for_room`.
     """
 
     def __init__(self, max_in_flight: int, ack_key: Callable[[int], str] | None) -> None:
@@ -81,6 +80,12 @@ class Outbox:
                 await self._room.wait()
         if waiting.cancelled_caught:
             raise EdgeError(otherwise)
+
+    def forget(self) -> None:
+        """The socket is gone: its open receipts have nobody to tell, and must not keep this alive."""
+        for each in self._queue:
+            if isinstance(each, Receipt):
+                each.forget()
 
     # -- taking
 

@@ -16,7 +16,9 @@ from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.core.models import AckLevel, StreamKey
 from interview_edge.errors import EdgeError
 from interview_edge.journal import Append, JournalFull, JournalUnavailable
+from interview_edge.sessions.deleting import delete
 from interview_edge.testing import FaultyBackend
+from interview_edge.web.outbox import Outbox
 from nodes import PATIENCE, OpenNode, connect, second
 from storage_faults import hold_commits
 
@@ -319,3 +321,77 @@ async def test_a_second_that_rotted_in_the_journal_does_not_close_its_session_to
         async with edge.session("s") as session:
             await session.feed(second(2), seq=2)
             assert session.status().received_chunks == 2
+
+
+async def test_level_memory_acks_repeats_too_while_the_journal_hangs(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(ack=AckLevel.MEMORY, drain_timeout=0.1) as edge, connect(edge, "s") as client:
+        go_on = hold_commits(edge, monkeypatch)
+        for seq in (1, 2, 1, 3):
+            await client.send_chunk(seq)
+        answers = [answer["status"] for answer in await client.answers(4)]
+        go_on.set()
+        assert answers == ["stored", "stored", "duplicate", "stored"]
+
+
+async def test_level_memory_tells_a_repeat_by_the_window_where_the_journal_cannot_be_read(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(ack=AckLevel.MEMORY) as edge, connect(edge, "s") as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(edge.parts.journal, "rows", fails)
+            for pcm in (second(1), second(1), second(2)):
+                await client.send_chunk(1, pcm)
+            stored, repeat, other = await client.answers(3)
+        assert (stored["status"], repeat["status"]) == ("stored", "duplicate")
+        assert other["code"] == "chunk_conflict"
+
+
+async def fails(*_: Any) -> Any:
+    raise JournalUnavailable("the disk is away")
+
+
+async def test_a_client_that_comes_again_while_the_disk_hangs_leaves_nothing_behind(
+    open_node: OpenNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(drain_timeout=0.1) as edge:
+        go_on = hold_commits(edge, monkeypatch)
+        for _ in range(5):
+            async with connect(edge, "s") as client:
+                for seq in (1, 2, 3):
+                    await client.send_chunk(seq)
+                await trio.testing.wait_all_tasks_blocked()
+        live = edge.registry.live("s")
+        assert live is not None
+        pending = live.streams["mixed"].pending.values()
+        assert [len(each.repeats or ()) for each in pending] == [1, 1, 1]
+        gc.collect()
+        assert not [each for each in gc.get_objects() if isinstance(each, Outbox)]
+        go_on.set()
+
+
+async def test_a_feed_that_waits_for_the_store_ends_with_its_session(open_node: OpenNode) -> None:
+    backend = FaultyBackend(MemoryBackend())
+    backend.outage = True
+    async with (
+        open_node(backend=backend, ack=AckLevel.BACKEND, drain_timeout=0.1, close_timeout=0.05) as edge,
+        trio.open_nursery() as nursery,
+    ):
+        refused: list[EdgeError] = []
+
+        async def feed() -> None:
+            async with edge.session("s") as session:
+                try:
+                    await session.feed(second(1), seq=1)
+                except EdgeError as error:
+                    refused.append(error)
+
+        nursery.start_soon(feed)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        backend.outage = False
+        with trio.fail_after(PATIENCE):
+            await delete("s", edge.registry, edge.parts)
+            while not refused:
+                await trio.sleep(0.001)
+        assert refused[0].kind.code == "session_deleted"
