@@ -154,6 +154,8 @@ class Listening:
         """Hear everything held now, gaps as silence, end open utterances, and commit: of one stream, or of
         all. The caller sets the deadline. Where the VAD fails it does without what that stream still had to
         say (a record without it is better than none), and leaves it to `run`.
+
+        Raises CatalogUnavailable where that fails: `run` commits it later.
         """
         async with self._hearing:
             await self._settle_doubt()
@@ -163,7 +165,10 @@ class Listening:
                 except VadFailed as error:
                     self._count_failure(error)
                     self.wake(name)
-            await self._commit()
+            if not await self._commit():
+                for name in self._ears:
+                    self.wake(name)
+                raise CatalogUnavailable("speech events can't be written now")
 
     async def _hear_out(self, name: str) -> None:
         last = self._session.streams[name].ledger.last_seq  # what comes meanwhile isn't waited for

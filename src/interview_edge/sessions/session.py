@@ -5,11 +5,11 @@ order.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
-from interview_edge.catalog.protocol import FinalizedResult, SessionRecord
+from interview_edge.catalog.protocol import CatalogUnavailable, FinalizedResult, SessionRecord
 from interview_edge.core.ledger import Ledger
 from interview_edge.core.models import (
     DEFAULT_STREAM,
@@ -93,9 +93,9 @@ class Session:
                 task_status.started()
                 await self._closing.wait()
                 self._parts.archive.hurry(self.session_id)
-                with trio.move_on_after(self._parts.settings.close_timeout):
+                with trio.move_on_after(self._parts.settings.close_timeout), suppress(CatalogUnavailable):
                     await self.declared.finish()
-                    await self._listening.finish()
+                    await self._listening.finish()  # what can't be written is heard again by the next start
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
@@ -176,14 +176,17 @@ class Session:
         """Wait until everything accepted before this call is in the journal and safe at the ack level (or
         refused), and heard by the VAD.
 
-        The caller sets the deadline, by cancellation.
+        The caller sets the deadline, by cancellation. Raises CatalogUnavailable where events can't be
+        written.
         """
         await self.audio.settle()
         await self.declared.finish()
         await self._listening.finish()
 
     async def rest(self, stream: str) -> None:
-        """Hear all of one stream, and end its open utterance there. The caller sets the deadline."""
+        """Hear all of one stream, and end its open utterance there. The caller sets the deadline. Raises
+        CatalogUnavailable where its events can't be written.
+        """
         await self._listening.finish(stream)
 
     # -- events

@@ -310,3 +310,23 @@ async def test_the_final_second_ends_who_speaks_in_it(open_node: OpenNode, speec
                 await trio.sleep(0.002)
         ended = [e for e in await all_events(edge, "s") if e["type"] == "speech_ended"]
         assert ended[-1]["reason"] == "stream_end"
+
+
+async def test_a_finalize_that_cannot_write_the_last_events_says_so_and_they_are_written_after(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_node(retry_initial=0.001) as edge, edge.session("s") as session:
+        for seq, pcm in enumerate(speech, 1):
+            await session.feed(pcm, seq=seq)
+        with monkeypatch.context() as patched:
+
+            async def busy(*_: Any, **__: Any) -> Any:
+                raise CatalogUnavailable("database is locked")
+
+            patched.setattr(edge.parts.catalog, "append_events", busy)
+            with pytest.raises(CatalogUnavailable):
+                await session.finalize()
+        with trio.fail_after(PATIENCE):
+            while told(await all_events(edge, "s")) != expected(speech):
+                await trio.sleep(0.001)
+        assert (await session.finalize())["complete"] is True
