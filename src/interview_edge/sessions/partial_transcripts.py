@@ -2,7 +2,8 @@
 
 They are extra. One is made only while nothing final waits on the node and few talk, one at a time, and it is
 dropped as soon as something final comes; none is kept, and none is an event. So on a busy machine there are
-none.
+none. Where nothing more is said after one, it is the final's text too: the provider isn't asked twice
+(contract stream.md).
 """
 
 from __future__ import annotations
@@ -94,8 +95,10 @@ class PartialTranscripts:
                 except (TranscriptionFailed, AudioGone):
                     pass  # the final one will say so
                 nursery.cancel_scope.cancel()
-        if found is not None and found.text:
-            self._tell(speech, found)
+        if found is not None:
+            self._desk.know(speech.session_id, speech.utterance, found)
+            if found.text:
+                self._tell(speech, found)
 
     async def _give_way(self, making: trio.CancelScope) -> None:
         await self._desk.wanted()

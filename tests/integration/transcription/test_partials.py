@@ -8,7 +8,7 @@ import trio
 
 from browser_clients import recording
 from interview_edge.core.models import Utterance
-from interview_edge.core.pcm import SAMPLE_BYTES
+from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES, SAMPLE_RATE
 from interview_edge.sessions.partial_transcripts import Partial
 from interview_edge.sessions.session import Session
 from interview_edge.speech.transcriber import Transcript
@@ -16,6 +16,7 @@ from nodes import ChannelPeer, OpenNode, connect
 from speaking import events_of, speak, until
 from stenographer import Stenographer, ready
 
+LAST_WORD_LATER = 10_400  # samples
 OFTEN: dict[str, Any] = {"transcription_partials": 0.01, "event_flush_interval": 0}
 
 
@@ -76,6 +77,42 @@ async def test_nobody_is_asked_for_who_does_not_watch(open_node: OpenNode, speec
 
         await until(over)
         assert len(pen.asked) == len(await events_of(edge, "s", "speech_ended"))  # the finals
+
+
+async def test_where_nothing_more_is_said_a_partial_is_the_final_too(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    """Contract stream.md: the provider isn't asked twice for the same."""
+    pen = ready()
+    async with (
+        open_node(transcriber=pen, **OFTEN) as edge,
+        edge.session("s") as session,
+        session.partials() as partials,
+    ):
+        live = edge.registry.live("s")
+        assert live is not None
+        # The last word ends so long before the end of its second that what follows it is heard, and too short
+        # for its end to be told.
+        late = bytes(LAST_WORD_LATER * SAMPLE_BYTES) + b"".join(speech)
+        seconds = [late[at : at + CHUNK_BYTES] for at in range(0, len(late) - CHUNK_BYTES, CHUNK_BYTES)]
+        words, silence = seconds[:12], seconds[12:]
+        for seq, pcm in enumerate(words, 1):
+            await session.feed(pcm, seq=seq)
+
+        async def heard() -> bool:  # nobody knows yet that nothing follows
+            return live.vad_behind_seconds == 0 and bool(live.open_utterances())
+
+        await until(heard)
+        with trio.fail_after(20):
+            while (told := await anext(partials)).utterance not in live.open_utterances():
+                pass
+        for seq, pcm in enumerate(silence, len(words) + 1):
+            await session.feed(pcm, seq=seq)
+        await session.finalize()
+        lines = await events_of(edge, "s", "transcript")
+        assert lines[-1]["end_ms"] == told.utterance.end_sample * 1000 // SAMPLE_RATE
+        assert lines[-1]["text"] == told.found.text
+        assert len(pen.asked) == len(set(pen.asked))
 
 
 async def test_a_final_that_waits_takes_the_place_of_a_partial(
