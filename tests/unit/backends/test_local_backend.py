@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -544,20 +545,20 @@ async def test_failed_puts_leave_no_data_to_the_garbage_collector(tmp_path: Path
 
     async def put(n: int) -> None:
         with suppress(BackendUnavailable):
-            await backend.put(f"{n}", b"data", metadata={"v": "1"})
+            await backend.put(f"{n}", data, metadata={"v": "1"})
 
-    gc.collect()
+    data = os.urandom(9)
+    held = sys.getrefcount(data)
     gc.disable()
     try:
         async with trio.open_nursery() as nursery:
             for n in range(4):
                 nursery.start_soon(put, n)
-        for _ in range(200):  # the thread lets go of its arguments a moment after it has answered
-            left = sum(isinstance(found, NewFile) for found in gc.get_objects())
-            if left == 0:
+        for _ in range(2000):  # the thread lets go of its arguments a moment after it has answered
+            if sys.getrefcount(data) == held:
                 break
             await trio.sleep(0.005)
     finally:
         gc.enable()
-    assert left == 0
+    assert sys.getrefcount(data) == held
     await backend.aclose()
