@@ -20,14 +20,13 @@ from interview_edge.backends import open_backend
 from interview_edge.backends.protocol import BackendError
 from interview_edge.catalog import open_catalog
 from interview_edge.catalog.protocol import CatalogUnavailable
-from interview_edge.core.models import SeqRanges
+from interview_edge.cli.seqs import seqs_in_words
 from interview_edge.journal import JournalDamaged, JournalError
 from interview_edge.settings import Settings
 
 Say = Callable[[str], None]
 
 CLEAN, PROBLEMS, NO_VERDICT = 0, 1, 2
-RANGES_SHOWN = 20  # of seqs, in the report for people
 _PROGRESS_INTERVAL = 0.2  # seconds
 
 _ADVICE = {
@@ -123,20 +122,13 @@ def _finding_in_words(finding: Finding) -> str:
     if finding.stream is not None:
         place += f", stream {finding.stream}"
     if finding.seqs:
-        place += f", seqs {_seqs_in_words(finding.seqs)}"
+        place += f", seqs {seqs_in_words(finding.seqs)}"
     lines = [f"{finding.state.value.upper()}: {finding.kind.meaning}", f"  {place}"]
     if finding.objects:
         more = ", ..." if finding.objects > len(finding.keys) else ""
         keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in finding.keys)
         lines.append(f"  {finding.objects:,} objects, {finding.size:,} bytes: {keys}{more}")
     return "\n".join([*lines, f"  {_ADVICE[finding.state]}"])
-
-
-def _seqs_in_words(seqs: SeqRanges) -> str:
-    shown = ", ".join(
-        str(first) if first == last else f"{first}-{last}" for first, last in seqs[:RANGES_SHOWN]
-    )
-    return shown if len(seqs) <= RANGES_SHOWN else f"{shown} and {len(seqs) - RANGES_SHOWN} ranges more"
 
 
 def _summary_in_words(summary: Summary) -> str:

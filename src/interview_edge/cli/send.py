@@ -10,10 +10,12 @@ from pathlib import Path
 
 import attrs
 import trio
+from msgspec import UNSET
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from interview_edge.cli.audio_source import AudioError, AudioSource, open_file, open_raw, open_wav_pipe
+from interview_edge.cli.seqs import seqs_in_words
 from interview_edge.client import (
     ChunkRefused,
     ClientError,
@@ -24,6 +26,7 @@ from interview_edge.client import (
 )
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES, SAMPLE_RATE
 from interview_edge.errors import CHUNK_CONFLICT
+from interview_edge.wire.frames import Finalized
 
 _FIRST_ANSWER = 10.0  # seconds
 
@@ -66,7 +69,7 @@ async def send_file(
             )
             if finalize:
                 done = await ingest.finalize()
-                print(f"{done.result_key}, {'complete' if done.complete else f'missing {done.missing}'}")
+                print(f"{done.result_key}, {_completeness(done, stream)}")
     except (AudioError, OtherAudio, ClientError, OSError, ValueError) as error:
         complain(str(error))
         return 1
@@ -79,6 +82,15 @@ async def require_server(url: str) -> None:
         # An error is an answer too; a proxy may well keep /health to itself.
         with suppress(EdgeRequestError):
             await http.health()
+
+
+def _completeness(done: Finalized, stream: str) -> str:
+    """Which seconds of which streams a result lacks."""
+    if done.complete:
+        return "complete"
+    by_stream = {stream: done.missing} if done.missing_by_stream is UNSET else done.missing_by_stream
+    gaps = [f"{seqs_in_words(seqs)} of stream {name}" for name, seqs in by_stream.items() if seqs]
+    return f"missing seconds {'; '.join(gaps)}" if gaps else "missing seconds of other streams"
 
 
 def _open(file: str, raw: bool) -> AudioSource:

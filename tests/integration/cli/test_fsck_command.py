@@ -14,6 +14,7 @@ import trio
 from interview_edge.archive.fsck import Kind
 from interview_edge.cli import fsck as fsck_module
 from interview_edge.cli import run
+from interview_edge.cli.seqs import seqs_in_words
 from nodes import nodes_in, second
 
 Fsck = Callable[..., tuple[int, str, str]]
@@ -152,4 +153,4 @@ def test_an_id_can_not_write_to_the_terminal() -> None:
     assert "\x1b" not in words
     assert '"a", "b", "c", ...' in words
     many = tuple((seq, seq) for seq in range(1, 60, 2))
-    assert fsck_module._seqs_in_words(many).endswith("37, 39 and 10 ranges more")
+    assert seqs_in_words(many).endswith("37, 39 and 10 ranges more")

@@ -58,6 +58,30 @@ async def test_a_file_arrives_sample_for_sample(
     assert "result.json, complete" in printed
 
 
+async def test_a_result_with_gaps_in_any_stream_names_them(
+    server: Server, wav: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with server as url:
+        for stream, seqs in (("students", (2, 5, 6)), ("mixed", (2,))):
+            async with open_ingest(url, "s1", stream) as ingest:
+                for seq in seqs:
+                    await ingest.send(bytes(32_000), seq=seq)
+        status = await send_file(
+            str(wav),
+            url=url,
+            session_id="s1",
+            stream="teacher",
+            speed=None,
+            raw=False,
+            finalize=True,
+            complain=pytest.fail,
+        )
+    assert status == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    expected = "missing seconds 1 of stream mixed; 1, 3-4 of stream students"
+    assert said == f"sessions/s1/result.json, {expected}"
+
+
 async def test_a_file_goes_on_where_an_interrupted_one_ended(
     server: Server, wav: Path, tmp_path: Path
 ) -> None:
