@@ -14,7 +14,8 @@ import trio
 
 from interview_edge.cli.doctor_findings import DEADLINE, Finding, Verdict
 from interview_edge.core.pcm import CHUNK_BYTES
-from interview_edge.errors import EdgeError
+from interview_edge.errors import INFERENCE_SHAPE, EdgeError
+from interview_edge.sessions.resolving import read_answer
 from interview_edge.settings import Settings, SettingsError
 from interview_edge.speech.speaker_providers import WatchedSpeakers, open_speakers
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
@@ -77,9 +78,11 @@ async def _speakers(settings: Settings) -> tuple[Verdict, str, str]:
             return Verdict.OK, "none: who speaks isn't told", mend
         speakers = WatchedSpeakers(inference)
         try:
-            await speakers.resolve(_request())
-        except EdgeError:
-            trouble = speakers.trouble or "it refuses recorded speech"
+            answer = await speakers.resolve(_request())
+            read_answer(answer, at=0)
+        except EdgeError as error:
+            wrong = error.detail if error.kind is INFERENCE_SHAPE else "it refuses recorded speech"
+            trouble = speakers.trouble or wrong
             return Verdict.WARNING, f"{speakers.provider}: {trouble}", "see docs/how-to/speakers.md"
         return Verdict.OK, f"{speakers.provider}, tells voices", ""
 
