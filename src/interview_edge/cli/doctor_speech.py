@@ -17,7 +17,7 @@ from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.errors import INFERENCE_SHAPE, EdgeError
 from interview_edge.sessions.resolving import read_answer
 from interview_edge.settings import Settings, SettingsError
-from interview_edge.speech.speaker_providers import WatchedSpeakers, open_speakers
+from interview_edge.speech.speaker_providers import WatchedSpeakers, chosen, open_speakers
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from interview_edge.speech.transcribers import open_transcriber
 from interview_edge.speech.vads import open_vad
@@ -29,6 +29,11 @@ _MENDS = {
     Failure.REFUSED: "check EDGE_TRANSCRIPTION_API_KEY and EDGE_TRANSCRIPTION_MODEL",
     Failure.UNAVAILABLE: "interview-edge models fetch",
 }
+_SPEAKER_MENDS = {
+    "http": "check INFERENCE_BASE_URL, INFERENCE_RESOLVE_PATH and INFERENCE_API_KEY",
+    "local": "interview-edge models fetch campplus",
+}
+_OF_A_PLUGIN = "ask the author of the plugin; EDGE_SPEAKERS=off does without"
 
 
 async def examine_speech(settings: Settings) -> list[Finding]:
@@ -83,7 +88,8 @@ async def _speakers(settings: Settings) -> tuple[Verdict, str, str]:
         except EdgeError as error:
             wrong = error.detail if error.kind is INFERENCE_SHAPE else "it refuses recorded speech"
             trouble = speakers.trouble or wrong
-            return Verdict.WARNING, f"{speakers.provider}: {trouble}", "see docs/how-to/speakers.md"
+            mend = _SPEAKER_MENDS.get(chosen(settings) or "", _OF_A_PLUGIN)
+            return Verdict.WARNING, f"{speakers.provider}: {trouble}", mend
         return Verdict.OK, f"{speakers.provider}, tells voices", ""
 
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key, show_key
@@ -94,7 +95,7 @@ def _table(keys: Sequence[KeyRecord]) -> Table:
         table.add_column(column, overflow="fold")
     for key in keys:
         scopes, used = " ".join(sorted(key.scopes)), _time(key.last_used_at)
-        table.add_row(key.key_id, key.name, key.owner, scopes, _state(key), used)
+        table.add_row(key.key_id, escape(key.name), escape(key.owner), scopes, _state(key), used)
     return table
 
 

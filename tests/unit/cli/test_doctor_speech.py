@@ -60,6 +60,7 @@ async def test_an_inference_api_is_asked_once(tmp_path: Path, status: int, verdi
         found = await examined(tmp_path, inference_base_url=api.url)
         nursery.cancel_scope.cancel()
     assert found["speakers"].verdict is verdict
+    assert ("INFERENCE_BASE_URL" in found["speakers"].mend) is (verdict is Verdict.WARNING)
     assert [request["session_id"] for request in api.asked] == ["doctor"]
 
 

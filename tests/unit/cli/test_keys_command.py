@@ -47,6 +47,15 @@ def test_a_key_is_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) ->
     assert key.split("_", 2)[2] not in shown
 
 
+def test_the_list_shows_brackets_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    create(capsys, "--owner", "bob [local]")
+    assert run(["keys", "list"]) == 0
+    assert "bob [local]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
