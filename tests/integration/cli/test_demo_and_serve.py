@@ -189,5 +189,5 @@ def test_a_port_that_is_taken_is_refused_with_the_reason(tmp_path: Path) -> None
             check=False,
         )
     assert second.returncode == 1
-    assert "Address already in use" in second.stderr
+    assert f"127.0.0.1 port {url.rpartition(':')[2]}: Address already in use" in second.stderr
     assert "Traceback" not in second.stderr
