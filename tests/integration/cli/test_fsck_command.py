@@ -111,6 +111,28 @@ def test_nothing_to_check_is_no_verdict(fsck: Fsck, objects: Path, tmp_path: Pat
     assert not (tmp_path / "data").exists()
 
 
+def test_a_folder_without_a_catalog_is_no_verdict_and_stays_as_it_is(fsck: Fsck, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    status, out, err = fsck()
+    assert (status, out) == (2, "")
+    assert f"there is no catalog {tmp_path}/data/catalog.db" in err
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_store_folder_that_is_not_there_is_said_and_not_made(
+    fsck: Fsck, objects: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    status, out, err = fsck("--storage", elsewhere.as_uri())
+    assert status == 1
+    assert f"there is no store folder {elsewhere}" in err
+    assert "LOST: held audio whose object isn't in the store" in out
+    status, out, err = fsck("--repair", "--storage", elsewhere.as_uri())
+    assert (status, out) == (2, "")
+    assert "nothing is mended" in err
+    assert not elsewhere.exists()
+
+
 @pytest.mark.parametrize("file", ["catalog.db", "journal.db"])
 def test_a_damaged_file_is_no_verdict(fsck: Fsck, objects: Path, tmp_path: Path, file: str) -> None:
     (tmp_path / "data" / file).write_bytes(b"not a database" * 1000)
