@@ -135,6 +135,10 @@ def _in_words(say: Say) -> Callable[[Finding], None]:
 def _finding_in_words(finding: Finding) -> str:
     # Quoted as JSON does, so that an id can't move the cursor.
     place = f"session {json.dumps(finding.session_id, ensure_ascii=False)}"
+    if finding.keys and all(
+        key.count("/") == 1 for key in finding.keys
+    ):  # a file where sessions' folders are
+        place = "of no session"
     if finding.stream is not None:
         place += f", stream {finding.stream}"
     if finding.seqs:

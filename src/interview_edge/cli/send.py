@@ -22,13 +22,31 @@ from interview_edge.client import (
     EdgeHttp,
     EdgeRequestError,
     Ingest,
+    IngestClosed,
     open_ingest,
 )
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES, SAMPLE_RATE
-from interview_edge.errors import CHUNK_CONFLICT
+from interview_edge.errors import (
+    CHUNK_CONFLICT,
+    INSUFFICIENT_SCOPE,
+    INVALID_KEY,
+    MISSING_AUTH,
+    QUOTA_EXCEEDED,
+    SESSION_DELETED,
+)
 from interview_edge.wire.frames import Finalized
 
 _FIRST_ANSWER = 10.0  # seconds
+_NO_KEY = (
+    "the server wants a valid API key: put it into EDGE_API_KEY, or its file's name into EDGE_API_KEY_FILE"
+)
+_ADVICE = {
+    MISSING_AUTH.code: _NO_KEY,
+    INVALID_KEY.code: _NO_KEY,
+    INSUFFICIENT_SCOPE.code: "the API key may not do this: it takes one with the scope ingest",
+    SESSION_DELETED.code: "the session was deleted, for good: choose another --session-id",
+    QUOTA_EXCEEDED.code: "a day's quota of the API key is used up; it begins anew at midnight UTC",
+}
 
 
 class OtherAudio(Exception):
@@ -71,9 +89,18 @@ async def send_file(
                 done = await ingest.finalize()
                 print(f"{done.result_key}, {_completeness(done, stream)}")
     except (AudioError, OtherAudio, ClientError, OSError, ValueError) as error:
-        complain(str(error))
+        complain(in_words(error))
         return 1
     return 0
+
+
+def in_words(error: Exception) -> str:
+    """The error, and what to do about it where a person can do something."""
+    code = getattr(error, "code", "")
+    if isinstance(error, IngestClosed):  # by its number; the code it was closed for is its reason
+        code = error.reason
+    advice = _ADVICE.get(code) if isinstance(code, str) else None
+    return f"{error}" if advice is None else f"{advice} ({error})"
 
 
 async def require_server(url: str) -> None:

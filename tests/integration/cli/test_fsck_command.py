@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from interview_edge.archive.fsck import Kind
+from interview_edge.archive.fsck.findings import FindingTray
 from interview_edge.cli import fsck as fsck_module
 from interview_edge.cli import run
 from interview_edge.cli.seqs import seqs_in_words
@@ -90,6 +91,23 @@ def test_what_is_lost_and_what_can_be_adopted(fsck: Fsck, objects: Path) -> None
     assert out.endswith("1 problems are left\n")
     (objects / "00000002.pcm").write_bytes(second(2))
     assert fsck("--repair", "--deep")[0] == 0
+
+
+def test_a_stray_file_is_of_no_session(fsck: Fsck, objects: Path) -> None:
+    for name in ("foo.txt", "bar.txt"):
+        (objects.parent.parent / name).write_text("hello")
+    _, out, _ = fsck()
+    assert 'session "foo.txt"' not in out
+    assert "  of no session\n" in out
+
+
+def test_the_objects_of_a_finding_are_in_order() -> None:
+    found: list[Any] = []
+    tray = FindingTray(found.append)
+    for key in ("sessions/s/b", "sessions/s/a"):
+        tray.add(Kind.UNKNOWN, fsck_module.State.KEPT, session_id="s", key=key)
+    tray.flush()
+    assert found[0].keys == ("sessions/s/a", "sessions/s/b")
 
 
 def test_a_folder_in_use_is_no_verdict(fsck: Fsck, objects: Path, tmp_path: Path) -> None:
