@@ -89,6 +89,9 @@ def configure_logs(settings: Settings, stream: TextIO | None = None) -> None:
     # httpx tells every request at INFO, with a URL that may carry a presigned signature.
     logging.getLogger("httpx").setLevel(max(level, logging.WARNING))
     logging.getLogger("httpcore").setLevel(max(level, logging.WARNING))
+    # faster-whisper tells two things of every call at INFO.
+    quiet = logging.NOTSET if level <= logging.DEBUG else max(level, logging.WARNING)
+    logging.getLogger("faster_whisper").setLevel(quiet)
 
 
 def scrub(_: WrappedLogger, __: str, line: Any) -> str:

@@ -169,3 +169,10 @@ def test_of_an_api_key_its_id_stays() -> None:
         line["event"]
         == f"the key ie_0123456789abcdef_{REDACTED}, and session_id=task_list bearer of news sk-1"
     )
+
+
+@pytest.mark.parametrize(("log_level", "shown"), [("info", False), ("debug", True)])
+def test_faster_whisper_tells_of_every_call_only_at_debug(log_level: str, shown: bool) -> None:
+    configure_logs(Settings(log_format="json", log_level=log_level), out := io.StringIO())
+    logging.getLogger("faster_whisper").info("Processing audio with duration 00:03.000")
+    assert ("Processing audio" in out.getvalue()) is shown

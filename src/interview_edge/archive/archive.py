@@ -289,6 +289,15 @@ class Archive:
                 error=self._last_error,
                 exc_info=None if expected else error,
             )
+        else:
+            _log.debug(
+                "upload failed again",
+                session_id=stream.key.session_id,
+                stream=stream.key.stream,
+                error=self._last_error,
+                failures=stream.failures,
+                again_in=round(delay, 2),
+            )
 
     def _due(self, stream: StreamBacklog) -> float:
         """When the stream's next step should start, going by its oldest chunk and its last failure."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec
 
 import attrs
+import structlog
 import trio
 
 from interview_edge.archive.objects import CONTENT_TYPES, Codec, NewObject
@@ -19,6 +20,8 @@ from interview_edge.backends.protocol import (
     ObjectPut,
     StorageBackend,
 )
+
+_log = structlog.get_logger(__name__)
 
 
 @attrs.frozen
@@ -152,6 +155,8 @@ class Putter:
         ms = _ms_since(started)
         for outcome in outcomes:
             self._record(PutOutcome(ok=not isinstance(outcome, BackendError), ms=ms))
+        failed = sum(isinstance(outcome, BackendError) for outcome in outcomes)
+        _log.debug("put a group", first=puts[0].key, objects=len(puts), failed=failed, ms=round(ms, 1))
         return outcomes
 
     async def _put(self, key: str, data: bytes, new: NewObject) -> bool:
@@ -165,10 +170,14 @@ class Putter:
                     metadata=new.metadata,
                     if_absent=True,
                 )
-        except BackendError:
-            self._record(PutOutcome(ok=False, ms=_ms_since(started)))
+        except BackendError as error:
+            ms = _ms_since(started)
+            self._record(PutOutcome(ok=False, ms=ms))
+            _log.debug("a put failed", key=key, error=f"{type(error).__name__}: {error}", ms=round(ms, 1))
             raise
-        self._record(PutOutcome(ok=True, ms=_ms_since(started)))
+        ms = _ms_since(started)
+        self._record(PutOutcome(ok=True, ms=ms))
+        _log.debug("put", key=key, size=len(data), wrote=wrote, ms=round(ms, 1))
         return wrote
 
     async def _size_if_same(self, key: str, data: bytes, new: NewObject) -> int | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import attrs
+import structlog
 
 from interview_edge.archive.batch import LOOK_ROWS, Batch, Job, View, choose, forgettable, portions
 from interview_edge.archive.objects import (
@@ -32,6 +33,8 @@ from interview_edge.core.models import Extent, Layout, LedgerSnapshot, NewEvent,
 from interview_edge.core.ranges import Ranges
 from interview_edge.journal import Journal
 from interview_edge.journal.records import JournalRow
+
+_log = structlog.get_logger(__name__)
 
 CONFLICT = "conflict"  # the event's type
 EVENTS_PAGE = 1_000
@@ -115,6 +118,7 @@ class Uploader:
         if settled:
             counted = bool(stored) or _ours(view, batch.same)
             await self._journal.trim(key, forgettable(view, batch, settled), repeats if counted else 0)
+            _log.debug("stored and trimmed", session_id=key.session_id, stream=key.stream, seqs=list(settled))
         left = [row for row in view.rows if row.seq not in settled]
         settled.update(gone)
         return StepResult(

@@ -15,11 +15,12 @@ from interview_edge.backends.files import FileStore, check_file_key
 from interview_edge.backends.grouping import MAX_GROUP, GroupedPuts
 from interview_edge.backends.keys import check_range, normal_metadata
 from interview_edge.backends.protocol import BackendError, BackendUnavailable, ObjectInfo, ObjectPut
-from interview_edge.backends.urls import BackendURLError, parse_url
+from interview_edge.backends.urls import BackendURLError, parse_url, scheme_of
 from interview_edge.backends.writing import NewFile
 
 MAX_THREADS = 16  # disks gain little from more, and each holds a descriptor or three
 _PAGE = 256
+_TAKES = "file:// takes an absolute path and no options: file:///var/lib/interview-edge"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -130,13 +131,25 @@ def _new_file(put: ObjectPut) -> NewFile:
     return NewFile(put.key, put.data, described, put.if_absent)
 
 
+def local_folder(url: str) -> Path | None:
+    """The folder of a `file:///dir`, whether it is there or not; None for a URL of another scheme. Raises
+    BackendURLError.
+    """
+    if scheme_of(url) != "file":
+        return None
+    parts = parse_url(url)
+    if parts.host not in ("", "localhost") or not parts.path:
+        raise BackendURLError(_TAKES)
+    return Path("/", parts.path)
+
+
 @asynccontextmanager
 async def open_local(url: str, options: Mapping[str, str]) -> AsyncIterator[LocalBackend]:
     """`file:///dir`: the folder is made where it is missing. Takes no options."""
-    parts = parse_url(url)
-    if parts.host not in ("", "localhost") or not parts.path or options:
-        raise BackendURLError("file:// takes an absolute path and no options: file:///var/lib/interview-edge")
-    store = await trio.to_thread.run_sync(FileStore, Path("/", parts.path))
+    folder = local_folder(url)
+    if folder is None or options:
+        raise BackendURLError(_TAKES)
+    store = await trio.to_thread.run_sync(FileStore, folder)
     backend = LocalBackend(store)
     try:
         yield backend

@@ -32,6 +32,7 @@ __all__ = [
     "SessionSummary",
     "StoredChunks",
     "StreamRecord",
+    "catalog_file",
     "holds_keys",
     "open_catalog",
     "open_sqlite_catalog",
@@ -51,6 +52,11 @@ def holds_keys(url: str) -> bool:
     CatalogUnavailable.
     """
     return file_holds_keys(_path(url))
+
+
+def catalog_file(url: str) -> Path:
+    """Where the catalog of `url` lies, or will. Raises SettingsError as `open_catalog` does."""
+    return _path(url)
 
 
 def _path(url: str) -> Path:

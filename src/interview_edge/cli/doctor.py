@@ -23,6 +23,7 @@ from pathlib import Path
 import apsw
 import trio
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from interview_edge.access.exposure import refuse_exposure
@@ -67,7 +68,8 @@ def render(findings: list[Finding], console: Console) -> None:
         table.add_column(column, overflow="fold")
     for item in findings:
         colour = colours[item.verdict]
-        table.add_row(item.check, f"[{colour}]{item.verdict.value}[/]", item.found, item.mend)
+        verdict = f"[{colour}]{item.verdict.value}[/]"
+        table.add_row(item.check, verdict, escape(item.found), escape(item.mend))
     console.print(table)
 
 

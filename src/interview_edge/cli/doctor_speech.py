@@ -14,9 +14,10 @@ import trio
 
 from interview_edge.cli.doctor_findings import DEADLINE, Finding, Verdict
 from interview_edge.core.pcm import CHUNK_BYTES
-from interview_edge.errors import EdgeError
+from interview_edge.errors import INFERENCE_SHAPE, EdgeError
+from interview_edge.sessions.resolving import read_answer
 from interview_edge.settings import Settings, SettingsError
-from interview_edge.speech.speaker_providers import WatchedSpeakers, open_speakers
+from interview_edge.speech.speaker_providers import WatchedSpeakers, chosen, open_speakers
 from interview_edge.speech.transcriber import Failure, TranscriptionFailed
 from interview_edge.speech.transcribers import open_transcriber
 from interview_edge.speech.vads import open_vad
@@ -28,6 +29,11 @@ _MENDS = {
     Failure.REFUSED: "check EDGE_TRANSCRIPTION_API_KEY and EDGE_TRANSCRIPTION_MODEL",
     Failure.UNAVAILABLE: "interview-edge models fetch",
 }
+_SPEAKER_MENDS = {
+    "http": "check INFERENCE_BASE_URL, INFERENCE_RESOLVE_PATH and INFERENCE_API_KEY",
+    "local": "interview-edge models fetch campplus",
+}
+_OF_A_PLUGIN = "ask the author of the plugin; EDGE_SPEAKERS=off does without"
 
 
 async def examine_speech(settings: Settings) -> list[Finding]:
@@ -77,10 +83,13 @@ async def _speakers(settings: Settings) -> tuple[Verdict, str, str]:
             return Verdict.OK, "none: who speaks isn't told", mend
         speakers = WatchedSpeakers(inference)
         try:
-            await speakers.resolve(_request())
-        except EdgeError:
-            trouble = speakers.trouble or "it refuses recorded speech"
-            return Verdict.WARNING, f"{speakers.provider}: {trouble}", "see docs/how-to/speakers.md"
+            answer = await speakers.resolve(_request())
+            read_answer(answer, at=0)
+        except EdgeError as error:
+            wrong = error.detail if error.kind is INFERENCE_SHAPE else "it refuses recorded speech"
+            trouble = speakers.trouble or wrong
+            mend = _SPEAKER_MENDS.get(chosen(settings) or "", _OF_A_PLUGIN)
+            return Verdict.WARNING, f"{speakers.provider}: {trouble}", mend
         return Verdict.OK, f"{speakers.provider}, tells voices", ""
 
 

@@ -17,17 +17,17 @@ import trio
 from interview_edge.app import bare_errors, open_node_journal, sole_owner, wall_ms
 from interview_edge.archive.fsck import Finding, Fsck, FsckOptions, Progress, State, Summary
 from interview_edge.backends import open_backend
+from interview_edge.backends.local import local_folder
 from interview_edge.backends.protocol import BackendError
-from interview_edge.catalog import open_catalog
+from interview_edge.catalog import catalog_file, open_catalog
 from interview_edge.catalog.protocol import CatalogUnavailable
-from interview_edge.core.models import SeqRanges
+from interview_edge.cli.seqs import seqs_in_words
 from interview_edge.journal import JournalDamaged, JournalError
 from interview_edge.settings import Settings
 
 Say = Callable[[str], None]
 
 CLEAN, PROBLEMS, NO_VERDICT = 0, 1, 2
-RANGES_SHOWN = 20  # of seqs, in the report for people
 _PROGRESS_INTERVAL = 0.2  # seconds
 
 _ADVICE = {
@@ -50,11 +50,23 @@ async def fsck(settings: Settings, options: FsckOptions, as_json: bool, say: Say
     if not settings.data_dir.is_dir():
         complain(f"there is no data folder {settings.data_dir} (EDGE_DATA_DIR)")
         return NO_VERDICT
+    file = catalog_file(settings.catalog_url)
+    if not file.exists():
+        complain(f"there is no catalog {file} (EDGE_DATA_DIR, EDGE_CATALOG)")
+        return NO_VERDICT
     if settings.storage_url.startswith("memory:"):
         complain("a store in memory ends with its node: there is nothing to check")
         return NO_VERDICT
+    store = settings.storage_url
     try:
-        summary = await _check(settings, options, _in_json(say) if as_json else _in_words(say))
+        folder = local_folder(store)
+        if folder is not None and not folder.is_dir():
+            complain(f"there is no store folder {folder} (EDGE_STORAGE): it is checked as an empty one")
+            if options.repair or options.delete_orphans:
+                complain("nothing is mended against it: make the folder, if it is the right one")
+                return NO_VERDICT
+            store = "memory://"
+        summary = await _check(settings, store, options, _in_json(say) if as_json else _in_words(say))
     except trio.TooSlowError:
         complain("the store doesn't answer")
     except (BackendError, CatalogUnavailable, JournalError, JournalDamaged) as error:
@@ -65,14 +77,17 @@ async def fsck(settings: Settings, options: FsckOptions, as_json: bool, say: Say
     return NO_VERDICT
 
 
-async def _check(settings: Settings, options: FsckOptions, on_finding: Callable[[Finding], None]) -> Summary:
+async def _check(
+    settings: Settings, store: str, options: FsckOptions, on_finding: Callable[[Finding], None]
+) -> Summary:
+    """Against the store of this URL; `memory://` stands for an empty one, so that no folder is made."""
     async with AsyncExitStack() as stack:
         stack.enter_context(bare_errors())
         stack.enter_context(sole_owner(settings.data_dir))
         check = Fsck(
             journal=await stack.enter_async_context(open_node_journal(settings)),
             catalog=await stack.enter_async_context(open_catalog(settings.catalog_url)),
-            backend=await stack.enter_async_context(open_backend(settings.storage_url)),
+            backend=await stack.enter_async_context(open_backend(store)),
             options=options,
             concurrency=settings.upload_concurrency,
             timeout=settings.upload_timeout,
@@ -120,23 +135,20 @@ def _in_words(say: Say) -> Callable[[Finding], None]:
 def _finding_in_words(finding: Finding) -> str:
     # Quoted as JSON does, so that an id can't move the cursor.
     place = f"session {json.dumps(finding.session_id, ensure_ascii=False)}"
+    if finding.keys and all(
+        key.count("/") == 1 for key in finding.keys
+    ):  # a file where sessions' folders are
+        place = "of no session"
     if finding.stream is not None:
         place += f", stream {finding.stream}"
     if finding.seqs:
-        place += f", seqs {_seqs_in_words(finding.seqs)}"
+        place += f", seqs {seqs_in_words(finding.seqs)}"
     lines = [f"{finding.state.value.upper()}: {finding.kind.meaning}", f"  {place}"]
     if finding.objects:
         more = ", ..." if finding.objects > len(finding.keys) else ""
         keys = ", ".join(json.dumps(key, ensure_ascii=False) for key in finding.keys)
         lines.append(f"  {finding.objects:,} objects, {finding.size:,} bytes: {keys}{more}")
     return "\n".join([*lines, f"  {_ADVICE[finding.state]}"])
-
-
-def _seqs_in_words(seqs: SeqRanges) -> str:
-    shown = ", ".join(
-        str(first) if first == last else f"{first}-{last}" for first, last in seqs[:RANGES_SHOWN]
-    )
-    return shown if len(seqs) <= RANGES_SHOWN else f"{shown} and {len(seqs) - RANGES_SHOWN} ranges more"
 
 
 def _summary_in_words(summary: Summary) -> str:

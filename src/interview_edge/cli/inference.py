@@ -10,6 +10,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from interview_edge.app import bare_errors
 from interview_edge.logs import configure_logs
 from interview_edge.settings import Settings
 from interview_edge.speech.model_files import ModelError
@@ -22,7 +23,7 @@ async def serve_inference(settings: Settings, host: str, port: int, complain: Ca
     """Serve until SIGTERM or SIGINT; answers the exit status. Raises SettingsError."""
     configure_logs(settings)
     try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with bare_errors(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with open_inference_server(settings, host=host, port=port) as urls:
                 for url in urls:
                     print(f"interview-edge inference listens on {url}", flush=True)

@@ -12,15 +12,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from interview_edge.access.key_admin import MAX_DAYS, NewKey, create_key, revoke_key, show_key
 from interview_edge.access.principal import Scope
-from interview_edge.catalog import open_catalog
+from interview_edge.catalog import catalog_file, open_catalog
 from interview_edge.catalog.access import AccessRecords, AuditEntry, KeyRecord, UsageKind
 from interview_edge.core.times import iso_from_ms
 from interview_edge.errors import EdgeError
-from interview_edge.settings import Settings
+from interview_edge.settings import Settings, SettingsError
 
 Say = Callable[[str], None]
 
@@ -48,9 +49,14 @@ def parse_new_key(
 
 async def create(settings: Settings, wanted: NewKey, say: Say, warn: Say) -> int:
     """Make a key; its text alone goes to `say`, so that a script can keep it. Answers the exit status."""
-    async with _records(settings) as records:
-        text, record = await create_key(records, wanted, _entry("key.create"), _now())
+    file = catalog_file(settings.catalog_url)
+    is_new = not file.exists()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    async with open_catalog(settings.catalog_url) as catalog:
+        text, record = await create_key(catalog.access, wanted, _entry("key.create"), _now())
     say(text)
+    if is_new:
+        warn(f"there was no catalog yet: made {file}")
     warn(f"key {record.key_id} of {record.owner}, shown this once; a running server takes it within seconds")
     return 0
 
@@ -82,8 +88,12 @@ async def list_keys(settings: Settings, as_json: bool, say: Say, console: Consol
 
 @asynccontextmanager
 async def _records(settings: Settings) -> AsyncIterator[AccessRecords]:
-    """The catalog, made where there is none yet: the first key may come before the first start."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    """Those of the catalog that is there. Raises SettingsError where none is: a mistyped folder is made by
+    nobody who only looks.
+    """
+    file = catalog_file(settings.catalog_url)
+    if not file.exists():
+        raise SettingsError(f"there is no catalog {file}: see data_dir (EDGE_DATA_DIR) and catalog")
     async with open_catalog(settings.catalog_url) as catalog:
         yield catalog.access
 
@@ -94,7 +104,7 @@ def _table(keys: Sequence[KeyRecord]) -> Table:
         table.add_column(column, overflow="fold")
     for key in keys:
         scopes, used = " ".join(sorted(key.scopes)), _time(key.last_used_at)
-        table.add_row(key.key_id, key.name, key.owner, scopes, _state(key), used)
+        table.add_row(key.key_id, escape(key.name), escape(key.owner), scopes, _state(key), used)
     return table
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from interview_edge.speech.model_files import (
@@ -51,7 +52,7 @@ def show_models(root: Path, *, as_json: bool, say: Say, console: Console) -> int
         for model, found in rows:
             say(json.dumps({"model": model.name, "bytes": model.size, "state": _state(found)}))
         return 0
-    table = Table(title=f"Models in {root}")
+    table = Table(title=escape(f"Models in {root}"))
     for column in ("model", "for", "MB", "state", "origin", "license"):
         table.add_column(column, overflow="fold")
     for model, found in rows:

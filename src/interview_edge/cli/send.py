@@ -10,22 +10,43 @@ from pathlib import Path
 
 import attrs
 import trio
+from msgspec import UNSET
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from interview_edge.cli.audio_source import AudioError, AudioSource, open_file, open_raw, open_wav_pipe
+from interview_edge.cli.seqs import seqs_in_words
 from interview_edge.client import (
     ChunkRefused,
     ClientError,
     EdgeHttp,
     EdgeRequestError,
     Ingest,
+    IngestClosed,
     open_ingest,
 )
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES, SAMPLE_RATE
-from interview_edge.errors import CHUNK_CONFLICT
+from interview_edge.errors import (
+    CHUNK_CONFLICT,
+    INSUFFICIENT_SCOPE,
+    INVALID_KEY,
+    MISSING_AUTH,
+    QUOTA_EXCEEDED,
+    SESSION_DELETED,
+)
+from interview_edge.wire.frames import Finalized
 
 _FIRST_ANSWER = 10.0  # seconds
+_NO_KEY = (
+    "the server wants a valid API key: put it into EDGE_API_KEY, or its file's name into EDGE_API_KEY_FILE"
+)
+_ADVICE = {
+    MISSING_AUTH.code: _NO_KEY,
+    INVALID_KEY.code: _NO_KEY,
+    INSUFFICIENT_SCOPE.code: "the API key may not do this: it takes one with the scope ingest",
+    SESSION_DELETED.code: "the session was deleted, for good: choose another --session-id",
+    QUOTA_EXCEEDED.code: "a day's quota of the API key is used up; it begins anew at midnight UTC",
+}
 
 
 class OtherAudio(Exception):
@@ -66,11 +87,20 @@ async def send_file(
             )
             if finalize:
                 done = await ingest.finalize()
-                print(f"{done.result_key}, {'complete' if done.complete else f'missing {done.missing}'}")
+                print(f"{done.result_key}, {_completeness(done, stream)}")
     except (AudioError, OtherAudio, ClientError, OSError, ValueError) as error:
-        complain(str(error))
+        complain(in_words(error))
         return 1
     return 0
+
+
+def in_words(error: Exception) -> str:
+    """The error, and what to do about it where a person can do something."""
+    code = getattr(error, "code", "")
+    if isinstance(error, IngestClosed):  # by its number; the code it was closed for is its reason
+        code = error.reason
+    advice = _ADVICE.get(code) if isinstance(code, str) else None
+    return f"{error}" if advice is None else f"{advice} ({error})"
 
 
 async def require_server(url: str) -> None:
@@ -79,6 +109,15 @@ async def require_server(url: str) -> None:
         # An error is an answer too; a proxy may well keep /health to itself.
         with suppress(EdgeRequestError):
             await http.health()
+
+
+def _completeness(done: Finalized, stream: str) -> str:
+    """Which seconds of which streams a result lacks."""
+    if done.complete:
+        return "complete"
+    by_stream = {stream: done.missing} if done.missing_by_stream is UNSET else done.missing_by_stream
+    gaps = [f"{seqs_in_words(seqs)} of stream {name}" for name, seqs in by_stream.items() if seqs]
+    return f"missing seconds {'; '.join(gaps)}" if gaps else "missing seconds of other streams"
 
 
 def _open(file: str, raw: bool) -> AudioSource:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from interview_edge.backends import BackendError
 from interview_edge.catalog.protocol import CatalogUnavailable
 from interview_edge.journal import JournalError
@@ -13,16 +11,10 @@ from interview_edge.logs import configure_logs
 from interview_edge.serving import run_server
 from interview_edge.settings import Settings
 
-log = structlog.get_logger(__name__)
-
 
 async def serve_until_stopped(settings: Settings, complain: Callable[[str], None]) -> int:
     """Serve until a signal ends it; answers the exit status. Raises SettingsError."""
     configure_logs(settings)
-    if settings.auto_cleanup:
-        log.warning("auto_cleanup is on, but no retention sweep exists yet: nothing is deleted by age")
-    else:
-        log.info("audio is kept until it is deleted by hand (auto_cleanup is off)")
 
     def show(urls: Sequence[str]) -> None:
         for url in urls:

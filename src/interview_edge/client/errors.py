@@ -56,8 +56,11 @@ class IngestClosed(ClientError):
 
 
 class GaveUp(ClientError):
-    """Nothing moved for `give_up_after` seconds; `__cause__` says why. `unacked` are the seqs at risk."""
+    """Nothing moved for `give_up_after` seconds; `__cause__` and the text say why, where that is known.
+    `unacked` are the seqs at risk.
+    """
 
-    def __init__(self, seconds: float, unacked: tuple[int, ...]) -> None:
+    def __init__(self, seconds: float, unacked: tuple[int, ...], last: ClientError | None = None) -> None:
         self.unacked = unacked
-        super().__init__(f"no progress for {seconds:g} s with {len(unacked)} chunks unacked")
+        why = f"; last: {last}" if last else ""
+        super().__init__(f"no progress for {seconds:g} s with {len(unacked)} chunks unacked{why}")

@@ -34,7 +34,7 @@ from interview_edge.client.errors import (
 from interview_edge.client.outbox import Outbox, Request
 from interview_edge.core.models import SeqRanges
 from interview_edge.core.pcm import FORMAT, SAMPLE_RATE
-from interview_edge.errors import ERRORS
+from interview_edge.errors import ERRORS, QUOTA_EXCEEDED
 from interview_edge.wire import chunk_dialect
 from interview_edge.wire.frames import (
     CHANNELS,
@@ -148,7 +148,8 @@ class Link:
                     await trio.sleep(max(jittered, wait_at_least))
                 delay = min(delay * 2, self.persistence.retry_max)
         if self._patience.cancelled_caught:
-            self.fail(GaveUp(self.persistence.give_up_after, self.outbox.unacked), self._lost)
+            gave_up = GaveUp(self.persistence.give_up_after, self.outbox.unacked, self._lost)
+            self.fail(gave_up, self._lost)
 
     async def _connect_once(self) -> float:
         """One connection from handshake to cut. Answers how long the server asked to stay away."""
@@ -183,7 +184,7 @@ class Link:
         """The handshake was refused, for good or for now. Answers how long the server asked to stay away."""
         refusal = _refusal(rejected)
         self._lost = refusal
-        if refusal.status < 500 and refusal.status not in _RETRY_STATUSES:
+        if _is_lasting(refusal, self._patience.deadline - trio.current_time()):
             self.fail(refusal)
         return min(refusal.retry_after or 0.0, self.persistence.retry_max)
 
@@ -278,6 +279,7 @@ class Link:
     def _receive_ack(self, ack: Ack) -> None:
         if self.outbox.settle(ack.seq):
             self.acked += 1
+        self._lost = None  # whatever it was, it is over
         self.notice(progress=True)
         if self._on_ack is not None:
             self._on_ack(ack)
@@ -327,6 +329,15 @@ async def _dial(
     return await trio.open_ssl_over_tcp_stream(
         host, url.port or 443, ssl_context=context, https_compatible=True
     )
+
+
+def _is_lasting(refusal: EdgeRequestError, time_left: float) -> bool:
+    """Whether trying again within `time_left` seconds can't help: it says so, or a person must act."""
+    if refusal.retry_after is not None and refusal.retry_after > time_left:
+        return True
+    if refusal.code == QUOTA_EXCEEDED.code:  # unlike what else is 429: only a new day ends it, or a person
+        return refusal.retry_after is None
+    return refusal.status < 500 and refusal.status not in _RETRY_STATUSES
 
 
 def _refusal(rejected: ConnectionRejected) -> EdgeRequestError:

@@ -100,7 +100,7 @@ async def resolve(
                 "state": state_to_json(state),
             }
         )
-        updated, event = _read_answer(answer, parts.wall_ms())
+        updated, event = read_answer(answer, parts.wall_ms())
         if isinstance(request.audio, Utterance):
             event = _event_of(event, request.audio, request.utterance_id)
         body = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
@@ -155,7 +155,7 @@ def _event_of(event: NewEvent, utterance: Utterance, utterance_id: str | None) -
     return attrs.evolve(event, body={**event.body, **which}, stream=utterance.stream)
 
 
-def _read_answer(answer: Mapping[str, Any], at: int) -> tuple[SessionState, NewEvent]:
+def read_answer(answer: Mapping[str, Any], at: int) -> tuple[SessionState, NewEvent]:
     """The updated state and the event of an inference answer; EdgeError(inference_shape) for any other
     shape.
     """

@@ -283,7 +283,7 @@ class TranscriptionDesk:
             except AudioGone:
                 return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), None
             except TranscriptionFailed as error:
-                is_broken = error.failure is Failure.BROKEN
+                is_broken = error.failure is Failure.BROKEN and error.tried
                 if is_broken and served:
                     return failed_event(utterance, self._wall_ms(), error.failure, error.detail), None
                 broken += is_broken

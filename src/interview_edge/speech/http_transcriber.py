@@ -63,6 +63,7 @@ class HttpTranscriber:
         self._tracing = tracing
         self._limiter = trio.CapacityLimiter(how.concurrency)
         self._breaker = CircuitBreaker(how.breaker_failures, how.breaker_cooldown)
+        self._why_open = (Failure.BUSY, "")
 
     @property
     def provider(self) -> str:
@@ -92,10 +93,7 @@ class HttpTranscriber:
 
     async def _try(self, pcm: bytes, fields: Mapping[str, str]) -> Transcript:
         if not self._breaker.begin(trio.current_time()):
-            wait = self._breaker.wait_left(trio.current_time())
-            raise TranscriptionFailed(
-                Failure.BUSY, "the provider failed too often; waiting", retry_after=wait
-            )
+            raise self._left_alone()
         began = trio.current_time()
         try:
             status, headers, body = await self._exchange(pcm, fields)
@@ -105,6 +103,7 @@ class HttpTranscriber:
                 self._breaker.succeeded()  # it answers: what is wrong is ours to mend
             else:
                 self._breaker.failed(trio.current_time())
+                self._why_open = error.failure, error.detail
             raise
         except trio.Cancelled:
             self._breaker.abandoned()
@@ -113,6 +112,13 @@ class HttpTranscriber:
         took = (trio.current_time() - began) * 1000
         text = _CONTROLS.sub("", found.text).strip()
         return Transcript(text, language_code(found.language), round(took, 1))
+
+    def _left_alone(self) -> TranscriptionFailed:
+        """What a call hears while the breaker is open: what the last one failed with."""
+        failure, detail = self._why_open
+        wait = self._breaker.wait_left(trio.current_time())
+        told = f"{detail}; it failed too often and is left alone for a while"
+        return TranscriptionFailed(failure, told, retry_after=wait, tried=False)
 
     async def _exchange(self, pcm: bytes, fields: Mapping[str, str]) -> tuple[int, httpx.Headers, bytes]:
         request = self._client.build_request(

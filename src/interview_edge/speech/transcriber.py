@@ -18,7 +18,7 @@ class Failure(enum.StrEnum):
 
     UNREACHABLE = "unreachable"  # no connection, or it broke
     TIMEOUT = "timeout"
-    BUSY = "busy"  # over the provider's limit (429), or our own breaker is open
+    BUSY = "busy"  # over the provider's limit (429)
     REFUSED = "refused"  # wrong key, no such model: a retry alone doesn't help
     BROKEN = "broken"  # an answer that is none, or a fault of the provider's own
     UNAVAILABLE = "unavailable"  # no model files, or they can't be loaded
@@ -29,13 +29,20 @@ PASSING = frozenset({Failure.UNREACHABLE, Failure.TIMEOUT, Failure.BUSY, Failure
 
 
 class TranscriptionFailed(Exception):
-    """There is no text. `detail` is for people and holds no secret; `retry_after` is seconds, where known."""
+    """There is no text. `detail` is for people and holds no secret; `retry_after` is seconds, where known.
 
-    def __init__(self, failure: Failure, detail: str, *, retry_after: float | None = None) -> None:
+    `tried` is False where the provider wasn't asked, for what `failure` says of earlier calls: it tells
+    nothing of this audio.
+    """
+
+    def __init__(
+        self, failure: Failure, detail: str, *, retry_after: float | None = None, tried: bool = True
+    ) -> None:
         super().__init__(f"{failure}: {detail}")
         self.failure = failure
         self.detail = detail
         self.retry_after = retry_after
+        self.tried = tried
 
     @property
     def passing(self) -> bool:

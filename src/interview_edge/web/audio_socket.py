@@ -248,6 +248,8 @@ class AudioSocket(DialectSocket):
             self._outbox.urge(ErrorFrame.of(known_error(error)))
         else:
             answer = result.answer["answer"]
-            missing = answer["missing_by_stream"].get(stream, [])
+            missing = answer["missing_by_stream"]
             cut = stream in result.answer["cut"] or UNSET
-            self._outbox.urge(Finalized(result.result_key, answer["complete"], missing, cut))
+            self._outbox.urge(
+                Finalized(result.result_key, answer["complete"], missing.get(stream, []), cut, missing)
+            )

@@ -173,12 +173,15 @@ class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
 
 
 class Finalized(Struct, frozen=True, tag_field="type", tag="finalized"):
-    """Answers `finalize`: result.json is written. `missing` is of this socket's stream."""
+    """Answers `finalize`: result.json is written. `missing` is of this socket's stream, and what
+    `missing_truncated` is about; `missing_by_stream` has all streams of the session, as `complete` is of all.
+    """
 
     result_key: str
     complete: bool
     missing: SeqRanges
     missing_truncated: bool | UnsetType = UNSET
+    missing_by_stream: Mapping[str, SeqRanges] | UnsetType = UNSET
 
 
 class Closing(Struct, frozen=True, tag_field="type", tag="closing"):

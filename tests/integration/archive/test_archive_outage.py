@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -38,6 +39,22 @@ async def test_a_fault_of_a_put_is_mended_by_trying_again(
         health = node.archive.health()
     assert health.uploads_failed == 1
     assert (health.retrying, health.streams) == (0, 0)
+
+
+async def test_debug_lines_follow_a_batch_through_puts_retries_and_trim(open_node: OpenNode) -> None:
+    backend = FaultyBackend(
+        MemoryBackend(), [PlannedFault("put", number, Effect.UNAVAILABLE) for number in (1, 2)]
+    )
+    with structlog.testing.capture_logs() as logs:
+        async with open_node(backend, layout=Layout.SEGMENTS) as node:
+            await node.journal_chunks(CHUNKS)
+            await node.flush()
+    told = [line for line in logs if line["log_level"] == "debug"]
+    events = [line["event"] for line in told]
+    assert events == ["a put failed", "a put failed", "upload failed again", "put", "stored and trimmed"]
+    assert told[2]["failures"] == 2
+    assert told[3]["key"].startswith("sessions/")
+    assert told[4]["seqs"] == [(1, 5)]
 
 
 async def test_a_put_that_hangs_is_given_up_and_tried_again(open_node: OpenNode) -> None:

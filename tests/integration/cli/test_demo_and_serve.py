@@ -80,11 +80,11 @@ def test_the_demo_command_prints_where_everything_lies(tmp_path: Path) -> None:
 
 
 @contextmanager
-def serving(data_dir: Path, *flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(data_dir: Path, *flags: str, **more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """`interview-edge serve` (by default on a free port): its URL and its process, killed at the end."""
     process = subprocess.Popen(
         [*COMMAND, "serve", "--data-dir", str(data_dir), *(flags or ("--port", "0"))],
-        env=environment(),
+        env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,6 +105,21 @@ async def test_serve_prints_its_url_works_and_ends_with_0_on_sigterm(tmp_path: P
         assert await smoke(url, url, "s1", 2, lambda _: None) == 0
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=SECONDS) == 0
+
+
+@pytest.mark.parametrize(
+    ("auto_cleanup", "said"),
+    [("1", "audio older than max_age_days is deleted daily"), ("0", "nothing is deleted by age")],
+)
+def test_a_start_says_once_whether_audio_is_deleted_by_age(
+    tmp_path: Path, auto_cleanup: str, said: str
+) -> None:
+    with serving(tmp_path / "data", EDGE_AUTO_CLEANUP=auto_cleanup) as (_, process):
+        process.send_signal(signal.SIGTERM)
+        _, logged = process.communicate(timeout=SECONDS)
+    of_it = [line for line in logged.splitlines() if "delete" in line or "auto_cleanup" in line]
+    assert len(of_it) == 1, of_it
+    assert said in of_it[0]
 
 
 async def wait_for_chunks(url: str, count: int) -> None:
@@ -174,5 +189,5 @@ def test_a_port_that_is_taken_is_refused_with_the_reason(tmp_path: Path) -> None
             check=False,
         )
     assert second.returncode == 1
-    assert "Address already in use" in second.stderr
+    assert f"127.0.0.1 port {url.rpartition(':')[2]}: Address already in use" in second.stderr
     assert "Traceback" not in second.stderr

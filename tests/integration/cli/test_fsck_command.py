@@ -12,8 +12,10 @@ import pytest
 import trio
 
 from interview_edge.archive.fsck import Kind
+from interview_edge.archive.fsck.findings import FindingTray
 from interview_edge.cli import fsck as fsck_module
 from interview_edge.cli import run
+from interview_edge.cli.seqs import seqs_in_words
 from nodes import nodes_in, second
 
 Fsck = Callable[..., tuple[int, str, str]]
@@ -91,6 +93,23 @@ def test_what_is_lost_and_what_can_be_adopted(fsck: Fsck, objects: Path) -> None
     assert fsck("--repair", "--deep")[0] == 0
 
 
+def test_a_stray_file_is_of_no_session(fsck: Fsck, objects: Path) -> None:
+    for name in ("foo.txt", "bar.txt"):
+        (objects.parent.parent / name).write_text("hello")
+    _, out, _ = fsck()
+    assert 'session "foo.txt"' not in out
+    assert "  of no session\n" in out
+
+
+def test_the_objects_of_a_finding_are_in_order() -> None:
+    found: list[Any] = []
+    tray = FindingTray(found.append)
+    for key in ("sessions/s/b", "sessions/s/a"):
+        tray.add(Kind.UNKNOWN, fsck_module.State.KEPT, session_id="s", key=key)
+    tray.flush()
+    assert found[0].keys == ("sessions/s/a", "sessions/s/b")
+
+
 def test_a_folder_in_use_is_no_verdict(fsck: Fsck, objects: Path, tmp_path: Path) -> None:
     async def beside() -> tuple[int, str, str]:
         async with nodes_in(tmp_path)():
@@ -108,6 +127,28 @@ def test_nothing_to_check_is_no_verdict(fsck: Fsck, objects: Path, tmp_path: Pat
     assert status == 2
     assert "there is no data folder" in err
     assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_without_a_catalog_is_no_verdict_and_stays_as_it_is(fsck: Fsck, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    status, out, err = fsck()
+    assert (status, out) == (2, "")
+    assert f"there is no catalog {tmp_path}/data/catalog.db" in err
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_a_store_folder_that_is_not_there_is_said_and_not_made(
+    fsck: Fsck, objects: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    status, out, err = fsck("--storage", elsewhere.as_uri())
+    assert status == 1
+    assert f"there is no store folder {elsewhere}" in err
+    assert "LOST: held audio whose object isn't in the store" in out
+    status, out, err = fsck("--repair", "--storage", elsewhere.as_uri())
+    assert (status, out) == (2, "")
+    assert "nothing is mended" in err
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize("file", ["catalog.db", "journal.db"])
@@ -152,4 +193,4 @@ def test_an_id_can_not_write_to_the_terminal() -> None:
     assert "\x1b" not in words
     assert '"a", "b", "c", ...' in words
     many = tuple((seq, seq) for seq in range(1, 60, 2))
-    assert fsck_module._seqs_in_words(many).endswith("37, 39 and 10 ranges more")
+    assert seqs_in_words(many).endswith("37, 39 and 10 ranges more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from interview_edge.cli.inference import serve_inference
+from interview_edge.settings import Settings
 from interview_edge.speech.models import CAMPPLUS
+from interview_edge.speech.speaker_work import SpeakerWork, SpeakerWorkOptions
 from local_models import model_folder
 from server_process import environment
+from voices import SpectrumEmbedder
 
 COMMAND = (sys.executable, "-c", "from interview_edge.cli import main; main()", "inference", "serve")
 
@@ -32,6 +37,20 @@ def test_without_the_model_it_says_how_to_fetch_it(tmp_path: Path) -> None:
         "run `interview-edge models fetch campplus`",
         done.stderr.strip().splitlines()[-1],
     )
+
+
+async def test_a_port_that_is_taken_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "interview_edge.web.inference_server.open_speaker_work",
+        lambda _, waiting: SpeakerWork(SpectrumEmbedder, SpeakerWorkOptions(waiting=waiting)),
+    )
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert await serve_inference(Settings(), "127.0.0.1", port, said.append) == 1
+    (line,) = said
+    assert f"127.0.0.1 port {port}: Address already in use" in line
+    assert "\n" not in line
 
 
 def test_other_machines_need_a_key(tmp_path: Path) -> None:

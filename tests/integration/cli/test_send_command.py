@@ -10,8 +10,8 @@ import soundfile
 import trio
 
 from interview_edge.cli.audio_source import open_file, open_raw
-from interview_edge.cli.send import OtherAudio, parse_speed, send_file, send_source
-from interview_edge.client import EdgeHttp, open_ingest
+from interview_edge.cli.send import OtherAudio, in_words, parse_speed, send_file, send_source
+from interview_edge.client import EdgeHttp, EdgeRequestError, IngestClosed, open_ingest
 
 SAMPLES = np.random.default_rng(3).integers(-20_000, 20_000, 40_000, dtype=np.int16)
 PCM = SAMPLES.astype("<i2").tobytes()
@@ -56,6 +56,30 @@ async def test_a_file_arrives_sample_for_sample(
     assert "session s1" in printed
     assert "2.5 s sent and acknowledged" in printed
     assert "result.json, complete" in printed
+
+
+async def test_a_result_with_gaps_in_any_stream_names_them(
+    server: Server, wav: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with server as url:
+        for stream, seqs in (("students", (2, 5, 6)), ("mixed", (2,))):
+            async with open_ingest(url, "s1", stream) as ingest:
+                for seq in seqs:
+                    await ingest.send(bytes(32_000), seq=seq)
+        status = await send_file(
+            str(wav),
+            url=url,
+            session_id="s1",
+            stream="teacher",
+            speed=None,
+            raw=False,
+            finalize=True,
+            complain=pytest.fail,
+        )
+    assert status == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    expected = "missing seconds 1 of stream mixed; 1, 3-4 of stream students"
+    assert said == f"sessions/s1/result.json, {expected}"
 
 
 async def test_a_file_goes_on_where_an_interrupted_one_ended(
@@ -134,6 +158,41 @@ async def test_what_goes_wrong_is_said_in_one_line(server: Server, tmp_path: Pat
             )
             assert status == 1
             assert words in complaints[0]
+
+
+async def test_a_session_that_was_deleted_is_said_in_words(server: Server, wav: Path) -> None:
+    complaints: list[str] = []
+    async with server as url:
+        async with open_ingest(url, "s1") as ingest:
+            await ingest.send(bytes(32_000))
+        async with EdgeHttp(url) as http:
+            await http.delete("s1")
+        status = await send_file(
+            str(wav),
+            url=url,
+            session_id="s1",
+            stream="mixed",
+            speed=None,
+            raw=False,
+            finalize=False,
+            complain=complaints.append,
+        )
+    assert status == 1
+    assert "choose another --session-id" in complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (EdgeRequestError(401, "invalid_key", "Authentication required"), "EDGE_API_KEY"),
+        (EdgeRequestError(401, "missing_auth", "Authentication required"), "EDGE_API_KEY"),
+        (IngestClosed(4410, "session_deleted"), "choose another --session-id"),
+        (EdgeRequestError(429, "quota_exceeded", "the day's quota of chunks is used up"), "quota of chunks"),
+        (OtherAudio("other audio"), "other audio"),
+    ],
+)
+def test_what_a_person_can_mend_is_said_in_words(error: Exception, words: str) -> None:
+    assert words in in_words(error)
 
 
 @pytest.mark.parametrize(("text", "speed"), [("1", 1.0), ("2.5", 2.5), ("max", None)])

@@ -200,6 +200,7 @@ async def test_a_finalize_waits_for_what_was_accepted_before_it(open_node: OpenN
             "result_key": "sessions/s/result.json",
             "complete": True,
             "missing": [],
+            "missing_by_stream": {"mixed": []},
         }
 
 

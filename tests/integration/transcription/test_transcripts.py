@@ -390,6 +390,19 @@ async def test_a_provider_that_breaks_for_everybody_costs_no_line(
         assert bytes(CHUNK_BYTES) in pen.asked
 
 
+async def test_a_provider_that_is_left_alone_says_nothing_of_the_utterance_that_waits(
+    open_node: OpenNode, speech: list[bytes]
+) -> None:
+    """A breaker that opens after the probe, by another's call: this utterance wasn't tried again."""
+    broken = TranscriptionFailed(Failure.BROKEN, "502")
+    untried = TranscriptionFailed(Failure.BROKEN, "502", tried=False)
+    pen = Answering(*[broken] * MAX_BROKEN, Transcript(""), *[untried] * 3)
+    async with open_node(transcriber=pen, retry_initial=0.001, retry_max=0.002) as edge:
+        await speak(edge, "s", speech)
+        await written_of(edge, "s")
+        assert await events_of(edge, "s", "transcript_failed") == []
+
+
 async def test_a_store_that_goes_away_after_a_break_is_waited_for_and_nobody_probed(
     open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,15 @@ def test_the_report_shows_everything() -> None:
     assert all(text in shown for text in ("port", "failed", "8080: in use", "choose --port"))
 
 
+def test_the_report_shows_brackets_as_they_are() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    render([Finding("host", Verdict.OK, "[::1] [red]", "pip install 'interview-edge[local]'")], console)
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "[::1] [red]" in shown
+    assert "pip install 'interview-edge[local]'" in shown
+
+
 def test_the_exit_status_tells_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

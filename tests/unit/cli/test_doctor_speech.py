@@ -4,13 +4,14 @@ starting.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from inference_api import InferenceApi
+from inference_api import InferenceApi, answer_of
 from interview_edge.cli.doctor_findings import Finding, Verdict
 from interview_edge.cli.doctor_speech import examine_speech
 from interview_edge.settings import Settings
@@ -59,7 +60,22 @@ async def test_an_inference_api_is_asked_once(tmp_path: Path, status: int, verdi
         found = await examined(tmp_path, inference_base_url=api.url)
         nursery.cancel_scope.cancel()
     assert found["speakers"].verdict is verdict
+    assert ("INFERENCE_BASE_URL" in found["speakers"].mend) is (verdict is Verdict.WARNING)
     assert [request["session_id"] for request in api.asked] == ["doctor"]
+
+
+@pytest.mark.parametrize("wrong", [{"hello": "world"}, answer_of(updated_state=7)])
+async def test_an_inference_api_that_answers_what_no_node_can_read_is_a_warning(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    api = InferenceApi()
+    api.reply = lambda request: (200, json.dumps(wrong).encode())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(api.serve)
+        found = await examined(tmp_path, inference_base_url=api.url)
+        nursery.cancel_scope.cancel()
+    assert found["speakers"].verdict is Verdict.WARNING
+    assert "wrong shape" in found["speakers"].found
 
 
 async def test_a_provider_that_is_away_is_a_warning(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_a_key_is_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) ->
     assert key.split("_", 2)[2] not in shown
 
 
+def test_the_list_shows_brackets_as_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    create(capsys, "--owner", "bob [local]")
+    assert run(["keys", "list"]) == 0
+    assert "bob [local]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
@@ -63,7 +72,27 @@ def test_a_wrong_flag_is_named(arguments: list[str], names: str, capsys: pytest.
     assert names in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["revoke", "0000"]])
+def test_a_mistyped_folder_is_said_and_not_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: list[str]
+) -> None:
+    assert run(["keys", *command, "--data-dir", "typo"]) == 2
+    assert f"there is no catalog {tmp_path}/typo/catalog.db" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
+
+
+def test_the_first_key_makes_the_catalog_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    told = f"there was no catalog yet: made {tmp_path}/new/catalog.db"
+    for first in (True, False):
+        arguments = ["keys", "create", "--name", "n", "--scopes", "ingest", "--data-dir", "new"]
+        assert run(arguments) == 0
+        assert (told in capsys.readouterr().err) is first
+
+
 def test_an_unknown_key_can_not_be_revoked(capsys: pytest.CaptureFixture[str]) -> None:
+    create(capsys)
     assert run(["keys", "revoke", "0000"]) == 1
     assert "key not found" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +57,8 @@ class DialectServer:
     late: list[str | bytes] = attrs.field(factory=list)
     hellos: list[Hello] = attrs.field(factory=list)
     reject: list[int] = attrs.field(factory=list)
+    reject_code: str = "draining"
+    retry_after: str = "0"
     silent: int = 0  # how many connections get no answer at all
     before: Callable[[ClientFrame], None] = lambda frame: None
     events: list[Event] = attrs.field(factory=list)
@@ -68,10 +71,9 @@ class DialectServer:
         if len(self.paths) == 2:
             self.second_connection.set()
         if self.reject:
-            headers = [(b"retry-after", b"0")]
-            await request.reject(
-                self.reject.pop(0), extra_headers=headers, body=b'{"detail":"go away","code":"draining"}'
-            )
+            headers = [(b"retry-after", self.retry_after.encode())] if self.retry_after else []
+            said = {"detail": "go away", "code": self.reject_code}
+            await request.reject(self.reject.pop(0), extra_headers=headers, body=json.dumps(said).encode())
             return
         ws = await request.accept()
         silent, self.silent = self.silent > 0, max(0, self.silent - 1)

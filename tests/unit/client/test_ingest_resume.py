@@ -162,6 +162,33 @@ async def test_a_refusal_for_good_is_raised(server: DialectServer, hasty: Persis
     assert (caught.value.status, caught.value.code, caught.value.detail) == (410, "draining", "go away")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "retry_after"),
+    [(429, "quota_exceeded", "30000"), (429, "quota_exceeded", ""), (503, "draining", "3600")],
+)
+async def test_what_waiting_cannot_mend_in_time_is_raised_at_once(
+    server: DialectServer, hasty: Persistence, status: int, code: str, retry_after: str
+) -> None:
+    server.reject, server.reject_code, server.retry_after = [status] * 100, code, retry_after
+
+    with pytest.raises(EdgeRequestError, match=f"{status} {code}: go away"):
+        async with open_ingest(server.base_url, SESSION, persistence=hasty):
+            pytest.fail("not reached")
+
+    assert len(server.paths) == 1
+
+
+async def test_a_quota_that_a_new_day_is_about_to_end_is_waited_for(
+    server: DialectServer, hasty: Persistence
+) -> None:
+    server.reject, server.reject_code, server.retry_after = [429], "quota_exceeded", "1"
+
+    async with open_ingest(server.base_url, SESSION, persistence=hasty) as ingest:
+        await send_seconds(ingest, 1)
+
+    assert len(server.paths) == 2
+
+
 @pytest.mark.parametrize("code", [1008, 1009, 4401, 4410])
 async def test_a_close_for_good_is_raised(server: DialectServer, hasty: Persistence, code: int) -> None:
     server.before = once_at(2, lambda chunk: server.closing_with(code))
@@ -310,6 +337,29 @@ async def test_gives_up_where_nobody_listens() -> None:
                 pytest.fail("not reached")
 
     assert "all attempts to connect" in str(caught.value.__cause__)
+
+
+async def test_giving_up_says_what_the_server_said_last(server: DialectServer) -> None:
+    server.reject = [503] * 1000
+    impatient = Persistence(give_up_after=0.2, retry_initial=0.01, retry_max=0.02)
+
+    with pytest.raises(GaveUp, match="0 chunks unacked; last: 503 draining: go away"):
+        async with open_ingest(server.base_url, SESSION, persistence=impatient):
+            pytest.fail("not reached")
+
+
+async def test_giving_up_blames_no_trouble_that_is_over(server: DialectServer) -> None:
+    server.reject = [503]
+    impatient = Persistence(give_up_after=0.3, retry_initial=0.001, retry_max=0.002)
+
+    async with open_ingest(server.base_url, SESSION, persistence=impatient) as ingest:
+        await send_seconds(ingest, 1)
+        server.gate = trio.Event()
+        await ingest.send(second(2))
+        with pytest.raises(GaveUp) as caught:
+            await ingest.drain()
+
+    assert str(caught.value) == "no progress for 0.3 s with 1 chunks unacked"
 
 
 async def test_a_hello_without_an_answer_cuts_and_tries_again(server: DialectServer) -> None:

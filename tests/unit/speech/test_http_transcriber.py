@@ -125,8 +125,10 @@ async def test_a_provider_that_keeps_failing_is_left_alone_for_a_while(
     assert len(api.asked) == 4  # the breaker opened before the sixth try
     with pytest.raises(TranscriptionFailed) as error:
         await transcriber.transcribe(PCM)
-    assert (error.value.failure, len(api.asked)) == (Failure.BUSY, 4)
+    assert (error.value.failure, len(api.asked)) == (Failure.BROKEN, 4)
+    assert error.value.detail.startswith("the provider answered 500; it failed too often")
     assert error.value.retry_after is not None
+    assert not error.value.tried
     await trio.sleep(error.value.retry_after)
     assert (await transcriber.transcribe(PCM)).text == "said"
 

@@ -99,6 +99,12 @@ SERVER_FRAMES: dict[str, ServerFrame] = {
     "status_truncated.json": StatusReply.of(TRUNCATED),
     "pong.json": Pong(1_700_000_009_000),
     "finalized.json": Finalized("sessions/interview-42/result.json", False, ((3, 4), (7, 7))),
+    "finalized_streams.json": Finalized(
+        "sessions/interview-42/result.json",
+        False,
+        ((3, 4), (7, 7)),
+        missing_by_stream={"mixed": ((3, 4), (7, 7)), "teacher": ()},
+    ),
     "closing.json": Closing.of(Close()),
     "error.json": ErrorFrame.of(EdgeError(FRAME_NOT_JSON)),
     "error_seq.json": ErrorFrame.of(EdgeError(CHUNK_CONFLICT, fields={"seq": 3})),

@@ -137,7 +137,7 @@ class FindingTray:
         if self._of is not None:
             session_id, stream = self._of
             for (kind, state), g in self._gathered.items():
-                seqs, keys = tuple(g.seqs), tuple(g.keys)
+                seqs, keys = tuple(g.seqs), tuple(sorted(g.keys))
                 self._hand_on(Finding(kind, state, session_id, stream, seqs, g.objects, g.size, keys))
         self._gathered.clear()
         self._of = None

@@ -63,7 +63,7 @@ async def serve(
     lifespan = Lifespan(wrapped, config, state)
     async with AsyncExitStack() as stack:
         if sockets is None:
-            listeners = await trio.open_tcp_listeners(port, host=host, backlog=limits.backlog)
+            listeners = await _bind(host, port, limits.backlog)
         else:
             listeners = _listen(sockets, limits.backlog)
         for listener in listeners:
@@ -117,6 +117,15 @@ def _configure(limits: ServerLimits, log: logging.Logger) -> Config:
     config.websocket_ping_interval = None  # silence.py pings
     config.max_app_queue_size = 1  # the lifespan's only: requests have inbox.py
     return config
+
+
+async def _bind(host: str, port: int, backlog: int) -> list[trio.SocketListener]:
+    """As trio does; the OSError names what couldn't be bound."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except OSError as error:
+        told = f"can't listen on {host} port {port}: {error.strerror or error}"
+        raise OSError(error.errno, told) from error
 
 
 def _listen(sockets: Sequence[socket.socket], backlog: int) -> list[trio.SocketListener]:
