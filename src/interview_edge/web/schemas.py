@@ -36,6 +36,11 @@ def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None
     }
 
 
+def closed(schema: Schema) -> Schema:
+    """`schema` without fields that it doesn't name: a body that parse_fields reads."""
+    return {**schema, "additionalProperties": False}
+
+
 def whole(low: int, high: int = MAX_INTEGER) -> Schema:
     """An integer of low..high."""
     return {"type": "integer", "minimum": low, "maximum": high}
