@@ -48,8 +48,11 @@ class SessionView:
 
     def main_status(self) -> IngestStatus | None:
         """The `ingest` of the session: its `mixed` stream's, else the sum; None without streams."""
-        statuses = self.statuses()
-        return statuses.get(DEFAULT_STREAM) or sum_statuses(self.session_id, statuses.values())
+        return self.statuses().get(DEFAULT_STREAM) or self.total_status()
+
+    def total_status(self) -> IngestStatus | None:
+        """The sum over every stream; None without streams."""
+        return sum_statuses(self.session_id, self.statuses().values())
 
 
 async def view_session(
