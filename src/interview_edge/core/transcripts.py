@@ -89,18 +89,25 @@ def to_srt(lines: Sequence[Line]) -> str:
 
 
 def to_vtt(lines: Sequence[Line]) -> str:
-    """WebVTT (W3C): the speaker as the voice of a cue; text escaped as its section 4.2.2 asks."""
+    """WebVTT (W3C): who spoke as the voice of a cue; text escaped as its section 4.2.2 asks."""
+    several = len({line.stream for line in lines}) > 1
     cues = []
     for line in lines:
-        voice = f"<v {_escaped(_one_line(line.speaker))}>" if line.speaker else ""
+        name = _name(line, several)
+        voice = f"<v {_escaped(name)}>" if name else ""
         text = _escaped(_one_line(line.text))
         cues.append(f"{_clock(line.start_ms, '.')} --> {_clock(line.end_ms, '.')}\n{voice}{text}\n")
     return "\n".join(["WEBVTT\n", *cues])
 
 
 def _who(line: Line, several: bool) -> str:
-    name = line.speaker or (line.stream if several else None)
-    return "" if name is None else f"{_one_line(name)}: "
+    name = _name(line, several)
+    return f"{name}: " if name else ""
+
+
+def _name(line: Line, several: bool) -> str:
+    """The speaker's, or the stream's where there are several; "" for neither."""
+    return _one_line(line.speaker or "") or (line.stream if several else "")
 
 
 def _clock(ms: int, point: str) -> str:

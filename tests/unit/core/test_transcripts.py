@@ -31,6 +31,12 @@ def test_plain_text_names_speakers_or_streams() -> None:
     assert to_txt(two) == "[00:00:00] students: Yes.\n[00:00:00] teacher: No.\n"
 
 
+def test_webvtt_names_speakers_or_streams_too() -> None:
+    two = [Line("students", 1, 0, 10, "Yes.", None, "R&D <Bo>"), Line("teacher", 1, 5, 20, "No.")]
+    assert to_vtt(two).splitlines()[3::3] == ["<v R&amp;D &lt;Bo&gt;>Yes.", "<v teacher>No."]
+    assert to_vtt([Line("teacher", 1, 0, 10, "Alone.", None, " \n")]).splitlines()[3] == "Alone."
+
+
 def test_an_empty_transcript() -> None:
     assert (to_txt([]), to_srt([]), to_vtt([])) == ("", "", "WEBVTT\n")
 
