@@ -74,7 +74,9 @@ def _utterance_of(event: Event) -> tuple[str | None, int | str]:
 def to_txt(lines: Sequence[Line]) -> str:
     """A line each, with its time and who spoke: the speaker, or the stream where there are several."""
     several = len({line.stream for line in lines}) > 1
-    return "".join(f"[{_clock(line.start_ms, '.')[:8]}] {_who(line, several)}{line.text}\n" for line in lines)
+    return "".join(
+        f"[{_clock(line.start_ms, '.')[:8]}] {_who(line, several)}{_one_line(line.text)}\n" for line in lines
+    )
 
 
 def to_srt(lines: Sequence[Line]) -> str:
@@ -116,7 +118,7 @@ def _clock(ms: int, point: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """An empty line would end a cue."""
+    """An empty line would end a cue, any other a line of text."""
     return " ".join(text.split())
 
 

@@ -53,7 +53,8 @@ class TranscriptResource:
                     200: Content(
                         "application/json",
                         ref("Transcript"),
-                        "`waiting`: utterances that were heard and aren't written yet.",
+                        "`waiting`, in every format also `x-transcript-waiting`: utterances that were heard "
+                        "and aren't written yet.",
                         others={media.partition(";")[0]: None for media in _TYPES.values()},
                     )
                 },
@@ -80,15 +81,16 @@ class TranscriptResource:
                 raise EdgeError(SESSION_NOT_FOUND)
             waiting = await parts.catalog.count_untranscribed(session_id)
             lines = lines_of(await self._events(session_id), view.state.bindings)
+        incomplete = {"x-transcript-waiting": str(waiting)}
         if form is TranscriptFormat.JSON:
             shown = {"session_id": session_id, "lines": [line.to_wire() for line in lines]}
-            return json_reply(shown | {"waiting": waiting})
+            return json_reply(shown | {"waiting": waiting}, headers=incomplete)
         text = {
             TranscriptFormat.TXT: to_txt,
             TranscriptFormat.SRT: to_srt,
             TranscriptFormat.VTT: to_vtt,
         }[form](lines)
-        return Response(text, headers={"content-type": _TYPES[form]} | COMMON_HEADERS)
+        return Response(text, headers={"content-type": _TYPES[form]} | COMMON_HEADERS | incomplete)
 
     async def _events(self, session_id: str) -> list[Event]:
         catalog, after = self.context.parts.catalog, 0

@@ -233,6 +233,9 @@ async def test_a_finalize_waits_only_so_long_and_the_next_one_has_the_rest(
             early = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
             assert early["transcript"] == []
             assert early["transcript_waiting"] > 0
+            for form in ("json", "txt", "srt", "vtt"):
+                shown = await call(edge.asgi_app, "GET", f"/v1/sessions/s/transcript?format={form}")
+                assert shown.headers["x-transcript-waiting"] == str(early["transcript_waiting"])
             pen.go_on.set()
             assert edge.parts.desk is not None
             with trio.fail_after(20):
