@@ -123,10 +123,7 @@ class AudioResource:
             expired = await parts.catalog.files.expired_seqs(key)
         if view is None:
             raise EdgeError(SESSION_NOT_FOUND)
-        heard = {name: ledger for name, ledger in view.streams.items() if ledger.held}
-        if key.stream not in heard:
-            raise EdgeError(STREAM_NOT_FOUND, fields={"streams": sorted(heard)})
-        track = AudioTrack(key, heard[key.stream], expired)
+        track = AudioTrack(key, view.heard(key.stream), expired)
         if not track.has_audio:
             raise EdgeError(CHUNK_EXPIRED)
         if not track.fits_wav:
