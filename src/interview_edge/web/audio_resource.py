@@ -33,7 +33,7 @@ from interview_edge.web.file_answers import Downloads, RangedFile, head_answer, 
 from interview_edge.web.messages import held_by_request, parse_whole_number
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
-from interview_edge.web.schemas import STREAM, TEXT
+from interview_edge.web.schemas import STREAM, TEXT, choice
 
 MAX_SEQ = 2**31 - 1
 FILE_PART = 64 * 1024
@@ -78,7 +78,7 @@ class AudioResource:
                 ),
                 parameters=(
                     _STREAM,
-                    Parameter("format", {"enum": ["wav", "flac"]}, "default `wav`"),
+                    Parameter("format", choice("wav", "flac", default="wav"), "what kind of file"),
                     Parameter("range", TEXT, "one range of bytes", place="header"),
                     Parameter("if-range", TEXT, "the ETag that the range is of", place="header"),
                 ),

@@ -46,6 +46,11 @@ def whole(low: int, high: int = MAX_INTEGER) -> Schema:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
+def choice(*values: str, default: str) -> Schema:
+    """One of a few words, for a parameter that may be left out."""
+    return {"type": "string", "enum": list(values), "default": default}
+
+
 def listing(items: Schema) -> Schema:
     """An array of `items`."""
     return {"type": "array", "items": items}

@@ -31,7 +31,7 @@ from interview_edge.web.door import caller
 from interview_edge.web.messages import json_reply
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
-from interview_edge.web.schemas import STREAM, ref
+from interview_edge.web.schemas import STREAM, choice, ref
 
 EVENTS_A_READ = 1_000
 
@@ -69,7 +69,9 @@ class TranscriptResource:
                 parameters=(
                     Parameter("stream", STREAM, "one stream's lines only, default all"),
                     Parameter(
-                        "format", {"enum": [each.value for each in TranscriptFormat]}, "default `json`"
+                        "format",
+                        choice(*(each.value for each in TranscriptFormat), default="json"),
+                        "lines as data, as plain text, or as subtitles",
                     ),
                 ),
             )
