@@ -58,7 +58,7 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
             if answer.status == 404:
                 assert b"route_not_found" not in answer.body
         served = {
-            "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
+            "/", "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
             "/docs/style.css", "/audio-storage-test", "/console", "/pages/{folder}/{name}",
             "/auth/login", "/auth/logout", "/auth/me", "/auth/keys",
             "/auth/keys/{key_id}", "/auth/audit", "/api/ws", "/api/ws/ticket", "/v1/usage", "/realtime/token",
