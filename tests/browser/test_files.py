@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 import soundfile
+import trio
 
 from browser.conftest import Visits
 from browser.node_process import NodeProcess
 from browser.visits import Visit
+from interview_edge.client import EdgeHttp, open_ingest
 
 SECONDS = 2
 
@@ -117,7 +119,7 @@ def test_cleaning_up_shows_first_what_would_go(listed: Visit) -> None:
     page = listed.page
     assert page.is_disabled("#cleanup-run")
     page.click("#cleanup-form button[type=submit]")
-    listed.wait_for(lambda: page.inner_text("#cleanup-state").startswith("Older than 30 days: 0 files"))
+    listed.wait_for(lambda: page.inner_text("#cleanup-state").startswith("Files older than 30 days: 0,"))
     assert page.is_disabled("#cleanup-run"), "there is nothing to delete"
     for wrong in ("0", "366", "1.5", ""):
         page.fill("#cleanup-days", wrong)
@@ -126,3 +128,39 @@ def test_cleaning_up_shows_first_what_would_go(listed: Visit) -> None:
         assert page.evaluate("!document.getElementById('cleanup-days').checkValidity()")
     assert files_of(listed) != []
     listed.check()
+
+
+async def record_streams(url: str, session_id: str) -> None:
+    for stream in ("students", "teacher"):
+        async with open_ingest(url, session_id, stream=stream) as ingest:
+            await ingest.send(bytes(32_000))
+            await ingest.drain()
+    async with EdgeHttp(url) as edge:
+        await edge.finalize(session_id)  # what is recorded is in the store now
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_two_streams_are_told_apart(visit: Visits, node: NodeProcess, language: str) -> None:
+    session_id = f"lesson-{language}"
+    trio.run(record_streams, node.url, session_id)
+    page = visit(locale=language)
+    page.open()
+    page.wait_for(lambda: page.page.input_value("#files-user") == "local")
+    page.page.press("#files-user", "Enter")  # while the page still grows, a click may miss its button
+    rows = page.page.locator("#files-rows tr", has_text=session_id)
+    page.wait_for(lambda: rows.count() == 2)
+
+    assert [rows.nth(n).locator("td").nth(2).inner_text() for n in (0, 1)] == ["students", "teacher"]
+    rows.nth(1).locator("button.danger").click()
+    question = page.page.inner_text("#confirm-text")
+    assert f"{session_id} · teacher · 1" in question
+    assert "1 files" not in question
+    page.page.click("#confirm button[value=no]")
+    for n in (0, 1):
+        rows.nth(n).locator("input").check()
+    page.page.click("#files-delete")
+    question = page.page.inner_text("#confirm-text")
+    assert f"{session_id} · students, {session_id} · teacher" in question
+    page.page.click("#confirm button[value=no]")
+    page.check()
+    httpx.delete(f"{node.url}/v1/sessions/{session_id}")

@@ -280,3 +280,13 @@ def test_sizes_and_durations_are_written_for_people(run: Run) -> None:
         "1:01",
         "1:02:05",
     ]
+
+
+# -- health
+
+
+def test_a_check_s_value_is_shown_in_its_unit(run: Run) -> None:
+    run("view/texts", "await m.speak('en')")
+    values = [["transcription", 2], ["vad", 3], ["backlog_age", 1500], ["memory", 0.425], ["catalog"]]
+    shown = run("view/health_panel", "return a.map(([name, value]) => m.shown(name, value))", values)
+    assert shown == [" · waiting: 2", " · 3", " · 1.5 s", " · 42.5 %", ""]

@@ -31,6 +31,8 @@ def test_the_language_is_switched_at_once_and_remembered(visit: Visits) -> None:
     page = visit()
     page.open()
     page.page.select_option("#language", "zh")
+    default = TEXTS["zh"]["record.microphone_default"]
+    page.wait_for(lambda: page.page.inner_text("#microphone option:first-child") == default)
     ready = TEXTS["zh"]["state.ready"]
     page.wait_for(lambda: page.page.inner_text("#state") == ready)
     page.open()

@@ -231,8 +231,8 @@ class Catalog(Protocol):
         """
         ...
 
-    async def count_untranscribed(self, session_id: str) -> int:
-        """How many of the session's utterances wait for their transcript."""
+    async def count_untranscribed(self, session_id: str, *, stream: str | None = None) -> int:
+        """How many of the session's utterances, or of one stream's, wait for their transcript."""
         ...
 
     async def events(

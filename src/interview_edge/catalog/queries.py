@@ -247,10 +247,11 @@ def untranscribed(
     ]
 
 
-def count_untranscribed(connection: apsw.Connection, session_id: str) -> int:
+def count_untranscribed(connection: apsw.Connection, session_id: str, stream: str | None) -> int:
     """See `Catalog.count_untranscribed`."""
     count: Any = connection.execute(
-        "SELECT count(*) FROM untranscribed WHERE session_id = ?", (session_id,)
+        "SELECT count(*) FROM untranscribed WHERE session_id = ?1 AND (?2 IS NULL OR stream = ?2)",
+        (session_id, stream),
     ).get
     return int(count)
 

@@ -150,8 +150,8 @@ class SqliteCatalog:
     async def record_finalized(self, session_id: str, result: FinalizedResult) -> None:
         await self._write(partial(queries.record_finalized, session_id=session_id, result=result))
 
-    async def count_untranscribed(self, session_id: str) -> int:
-        return await self._read(partial(queries.count_untranscribed, session_id=session_id))
+    async def count_untranscribed(self, session_id: str, *, stream: str | None = None) -> int:
+        return await self._read(partial(queries.count_untranscribed, session_id=session_id, stream=stream))
 
     async def results_to_renew(self, *, limit: int, after: str = "") -> Sequence[str]:
         return await self._read(partial(queries.results_to_renew, limit=limit, after=after))

@@ -8,7 +8,6 @@ command arguments (`EDGE_CHUNKS` would reach `smoke --chunks`).
 
 from __future__ import annotations
 
-import difflib
 import enum
 import tomllib
 import types
@@ -19,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from interview_edge.core.near_names import suggest
 from interview_edge.settings import Settings, SettingsError
 
 PREFIX = "EDGE_"
@@ -96,7 +96,7 @@ def _from_toml(toml: TomlSource, attributes: Mapping[str, attrs.Attribute[Any]])
         raise SettingsError(f"{toml.name} is not valid TOML: {error}") from None
     for key in table:
         if key not in attributes:
-            raise SettingsError(f"{toml.name}: unknown setting {key!r}{_suggest(key, attributes)}")
+            raise SettingsError(f"{toml.name}: unknown setting {key!r}{suggest(key, attributes)}")
     return {key: _Given(value, f"{toml.name}: {key}", text=False) for key, value in table.items()}
 
 
@@ -122,7 +122,7 @@ def _from_environment(
             given[name] = _Given(environ[contract], contract, text=True)
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
-            raise SettingsError(f"unknown environment variable {variable}{_suggest(variable, known)}")
+            raise SettingsError(f"unknown environment variable {variable}{suggest(variable, known)}")
     return given
 
 
@@ -135,11 +135,6 @@ def _read(variable: str, path: str, read_file: Callable[[Path], str]) -> str:
     if not text:
         raise SettingsError(f"{variable}: {path} is empty")
     return text
-
-
-def _suggest(name: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _convert(attribute: attrs.Attribute[Any], hint: Any, given: _Given) -> Any:

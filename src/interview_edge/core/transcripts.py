@@ -74,7 +74,9 @@ def _utterance_of(event: Event) -> tuple[str | None, int | str]:
 def to_txt(lines: Sequence[Line]) -> str:
     """A line each, with its time and who spoke: the speaker, or the stream where there are several."""
     several = len({line.stream for line in lines}) > 1
-    return "".join(f"[{_clock(line.start_ms, '.')[:8]}] {_who(line, several)}{line.text}\n" for line in lines)
+    return "".join(
+        f"[{_clock(line.start_ms, '.')[:8]}] {_who(line, several)}{_one_line(line.text)}\n" for line in lines
+    )
 
 
 def to_srt(lines: Sequence[Line]) -> str:
@@ -89,18 +91,25 @@ def to_srt(lines: Sequence[Line]) -> str:
 
 
 def to_vtt(lines: Sequence[Line]) -> str:
-    """WebVTT (W3C): the speaker as the voice of a cue; text escaped as its section 4.2.2 asks."""
+    """WebVTT (W3C): who spoke as the voice of a cue; text escaped as its section 4.2.2 asks."""
+    several = len({line.stream for line in lines}) > 1
     cues = []
     for line in lines:
-        voice = f"<v {_escaped(_one_line(line.speaker))}>" if line.speaker else ""
+        name = _name(line, several)
+        voice = f"<v {_escaped(name)}>" if name else ""
         text = _escaped(_one_line(line.text))
         cues.append(f"{_clock(line.start_ms, '.')} --> {_clock(line.end_ms, '.')}\n{voice}{text}\n")
     return "\n".join(["WEBVTT\n", *cues])
 
 
 def _who(line: Line, several: bool) -> str:
-    name = line.speaker or (line.stream if several else None)
-    return "" if name is None else f"{_one_line(name)}: "
+    name = _name(line, several)
+    return f"{name}: " if name else ""
+
+
+def _name(line: Line, several: bool) -> str:
+    """The speaker's, or the stream's where there are several; "" for neither."""
+    return _one_line(line.speaker or "") or (line.stream if several else "")
 
 
 def _clock(ms: int, point: str) -> str:
@@ -109,7 +118,7 @@ def _clock(ms: int, point: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """An empty line would end a cue."""
+    """An empty line would end a cue, any other a line of text."""
     return " ".join(text.split())
 
 

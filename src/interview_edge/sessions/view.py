@@ -17,7 +17,7 @@ from interview_edge.core.models import (
     LedgerSnapshot,
     SessionState,
 )
-from interview_edge.errors import SESSION_DELETED, SESSION_NOT_FOUND, EdgeError
+from interview_edge.errors import SESSION_DELETED, SESSION_NOT_FOUND, STREAM_NOT_FOUND, EdgeError
 from interview_edge.sessions.ingest_summary import sum_statuses
 from interview_edge.sessions.loading import JournalledPart, ledger_of, read_session
 from interview_edge.sessions.node_parts import NodeParts
@@ -48,8 +48,18 @@ class SessionView:
 
     def main_status(self) -> IngestStatus | None:
         """The `ingest` of the session: its `mixed` stream's, else the sum; None without streams."""
-        statuses = self.statuses()
-        return statuses.get(DEFAULT_STREAM) or sum_statuses(self.session_id, statuses.values())
+        return self.statuses().get(DEFAULT_STREAM) or self.total_status()
+
+    def total_status(self) -> IngestStatus | None:
+        """The sum over every stream; None without streams."""
+        return sum_statuses(self.session_id, self.statuses().values())
+
+    def heard(self, stream: str) -> LedgerSnapshot:
+        """The ledger of a stream that holds a second. Raises EdgeError(stream_not_found) that names those."""
+        heard = {name: ledger for name, ledger in self.streams.items() if ledger.held}
+        if stream not in heard:
+            raise EdgeError(STREAM_NOT_FOUND, fields={"streams": sorted(heard)})
+        return heard[stream]
 
 
 async def view_session(

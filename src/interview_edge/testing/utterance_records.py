@@ -24,6 +24,8 @@ async def _keeps_what_was_heard(catalog: Catalog) -> None:
     must(marked == [True, False, False], "it is kept whether who speaks is wanted", marked)
     counts = [await catalog.count_untranscribed(session_id) for session_id in ("a", "b", "none")]
     must(counts == [1, 2, 0], "count_untranscribed counts a session's", counts)
+    counts = [await catalog.count_untranscribed("b", stream=name) for name in ("mixed", "teacher")]
+    must(counts == [2, 0], "count_untranscribed counts a stream's where one is named", counts)
     page = await catalog.untranscribed(limit=1, after=("a", OTHER))
     must(list(page) == [("b", ONE)], "untranscribed gives those after `after`, at most `limit`", page)
 

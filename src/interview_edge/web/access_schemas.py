@@ -14,6 +14,7 @@ from interview_edge.web.schemas import (
     TEXT,
     TIME,
     Schema,
+    closed,
     listing,
     nullable,
     record,
@@ -56,7 +57,7 @@ _DAY: Schema = {"type": "string", "format": "date"}
 
 
 ACCESS_SCHEMAS: Mapping[str, Schema] = {
-    "LoginRequest": record({"key": TEXT}),
+    "LoginRequest": closed(record({"key": TEXT})),
     "Login": record({**_WHO, "csrf_token": TEXT}),
     "Me": record(_WHO, {"csrf_token": TEXT}),
     "Done": record({"done": BOOLEAN}),
@@ -64,16 +65,18 @@ ACCESS_SCHEMAS: Mapping[str, Schema] = {
     "Key": record(_KEY),
     "NewKey": record({**_KEY, "key": TEXT}),
     "KeyList": record({"items": listing(ref("Key"))}),
-    "KeyRequest": record(
-        {
-            "name": {"type": "string", "minLength": 1, "maxLength": 100},
-            "scopes": {**SCOPES, "minItems": 1},
-        },
-        {
-            "owner": {"type": "string", "minLength": 1, "maxLength": 256, "default": "local"},
-            "expires_in_days": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3650},
-            "quotas": AMOUNTS,
-        },
+    "KeyRequest": closed(
+        record(
+            {
+                "name": {"type": "string", "minLength": 1, "maxLength": 100},
+                "scopes": {**SCOPES, "minItems": 1},
+            },
+            {
+                "owner": {"type": "string", "minLength": 1, "maxLength": 256, "default": "local"},
+                "expires_in_days": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 3650},
+                "quotas": AMOUNTS,
+            },
+        )
     ),
     "Audit": record(
         {

@@ -33,7 +33,7 @@ from interview_edge.web.file_answers import Downloads, RangedFile, head_answer, 
 from interview_edge.web.messages import held_by_request, parse_whole_number
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
-from interview_edge.web.schemas import STREAM, TEXT
+from interview_edge.web.schemas import STREAM, TEXT, choice
 
 MAX_SEQ = 2**31 - 1
 FILE_PART = 64 * 1024
@@ -78,7 +78,7 @@ class AudioResource:
                 ),
                 parameters=(
                     _STREAM,
-                    Parameter("format", {"enum": ["wav", "flac"]}, "default `wav`"),
+                    Parameter("format", choice("wav", "flac", default="wav"), "what kind of file"),
                     Parameter("range", TEXT, "one range of bytes", place="header"),
                     Parameter("if-range", TEXT, "the ETag that the range is of", place="header"),
                 ),
@@ -123,10 +123,7 @@ class AudioResource:
             expired = await parts.catalog.files.expired_seqs(key)
         if view is None:
             raise EdgeError(SESSION_NOT_FOUND)
-        heard = {name: ledger for name, ledger in view.streams.items() if ledger.held}
-        if key.stream not in heard:
-            raise EdgeError(STREAM_NOT_FOUND, fields={"streams": sorted(heard)})
-        track = AudioTrack(key, heard[key.stream], expired)
+        track = AudioTrack(key, view.heard(key.stream), expired)
         if not track.has_audio:
             raise EdgeError(CHUNK_EXPIRED)
         if not track.fits_wav:

@@ -29,7 +29,7 @@ from interview_edge.web.audit import about_request
 from interview_edge.web.client_address import client_of
 from interview_edge.web.context import WebContext
 from interview_edge.web.door import principal_of
-from interview_edge.web.messages import invalid_field, json_reply, parse_object, read_body, whole_in_json
+from interview_edge.web.messages import invalid_field, json_reply, parse_fields, read_body, whole_in_json
 from interview_edge.web.routes import Content, Parameter, Route, Visitors
 from interview_edge.web.schemas import MAX_INTEGER, TEXT, ref
 
@@ -37,6 +37,7 @@ _JSON = "application/json"
 _BODY = (BODY_NOT_JSON, INVALID_BODY, BODY_TOO_LARGE)
 MAX_NAME = 100
 MAX_OWNER = 256
+_KEY_FIELDS = ("name", "owner", "scopes", "expires_in_days", "quotas")
 
 
 @attrs.frozen
@@ -132,7 +133,7 @@ class AuthResource:
 
     async def login(self) -> Response:
         """A failed one leaves an audit row as well, so that guessing shows."""
-        key = parse_object(await read_body()).get("key")
+        key = parse_fields(await read_body(), ["key"]).get("key")
         if not isinstance(key, str):
             raise invalid_field("key", "is required and must be a string")
         access = self.context.access
@@ -205,7 +206,7 @@ class AuthResource:
         return json_reply({"items": shown})
 
     async def create(self) -> Response:
-        wanted = _parse_key_request(parse_object(await read_body()))
+        wanted = _parse_key_request(parse_fields(await read_body(), _KEY_FIELDS))
         text, record = await create_key(
             self.context.access.records,
             wanted,

@@ -16,7 +16,7 @@ _REQUEST_HEADERS = (
 )
 _EXPOSED = (
     "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, x-missing-seconds, "
-    "x-expired-seconds, "
+    "x-expired-seconds, x-transcript-waiting, "
     "content-range, x-request-id, x-idempotent-replay"
 )
 _MAX_AGE = "600"  # seconds: how long an origin that was struck off may still send what it may not read

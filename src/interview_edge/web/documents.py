@@ -4,6 +4,7 @@ elsewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -113,7 +114,7 @@ def make_page(openapi: Mapping[str, Any]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/docs/style.css">'
         f"<title>{escape(info['title'])}</title></head><body>"
-        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info['description'])}</p>"
+        f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{_prose(info['description'])}</p>"
         '<p><a href="/openapi.json">openapi.json</a> · <a href="/asyncapi.json">asyncapi.json</a></p>'
         f"<h2>Routes</h2>{''.join(operations)}<h2>Schemas</h2>{''.join(schemas)}</body></html>"
     )
@@ -121,7 +122,7 @@ def make_page(openapi: Mapping[str, Any]) -> str:
 
 def _show_operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
     parameters = [
-        (f"{parameter['name']} ({parameter['in']})", parameter["description"])
+        (f"{parameter['name']} ({parameter['in']})", parameter["description"] + _choices(parameter["schema"]))
         for parameter in operation["parameters"]
     ]
     answers = [(status, answer["description"]) for status, answer in operation["responses"].items()]
@@ -129,19 +130,32 @@ def _show_operation(path: str, method: str, operation: Mapping[str, Any]) -> str
     shown_body = (
         ""
         if body is None
-        else f"<h4>Body</h4><p>{escape(body['description'])}</p>{_show_json(body['content'])}"
+        else f"<h4>Body</h4><p>{_prose(body['description'])}</p>{_show_json(body['content'])}"
     )
     return (
         f'<details><summary><span class="method">{escape(method.upper())}</span> <code>{escape(path)}</code>'
-        f" {escape(operation['summary'])}</summary>{_show_table('Parameters', parameters)}{shown_body}"
+        f" {_prose(operation['summary'])}</summary>{_show_table('Parameters', parameters)}{shown_body}"
         f"{_show_table('Answers', answers)}</details>"
     )
+
+
+def _choices(schema: Mapping[str, Any]) -> str:
+    values = schema.get("enum")
+    if values is None:
+        return ""
+    default = f"; `{schema['default']}` where it isn't there" if "default" in schema else ""
+    return f": {', '.join(f'`{value}`' for value in values)}{default}"
+
+
+def _prose(text: str) -> str:
+    """The document's text as HTML: of Markdown it has code only."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _show_table(title: str, rows: list[tuple[str, str]]) -> str:
     if not rows:
         return ""
-    lines = "".join(f"<tr><th><code>{escape(a)}</code></th><td>{escape(b)}</td></tr>" for a, b in rows)
+    lines = "".join(f"<tr><th><code>{escape(a)}</code></th><td>{_prose(b)}</td></tr>" for a, b in rows)
     return f"<h4>{escape(title)}</h4><table>{lines}</table>"
 
 

@@ -163,7 +163,7 @@ def _judge_journal(figures: Figures, settings: Settings) -> Check:
     if figures.journal.full is not None:
         return Check(Level.ERROR, detail=f"nothing more is taken{acks}: {figures.journal.full}")
     if figures.unjournalled:
-        return Check(Level.WARN, figures.unjournalled, "chunks of live sessions that no journal holds")
+        return Check(Level.WARN, detail=f"{figures.unjournalled} chunks of live sessions are in no journal")
     return by_thresholds(
         figures.journal.used_bytes / settings.journal_max_bytes, WARN_SHARE, ERROR_SHARE, "it is filling up"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
 from quart import Request, Response, request
 
+from interview_edge.core.near_names import MAX_MISTYPED, suggest
 from interview_edge.errors import BODY_NOT_JSON, INVALID_BODY, INVALID_QUERY, EdgeError
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.schemas import MAX_INTEGER
@@ -56,6 +57,21 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise EdgeError(INVALID_BODY, "request body must be an object", fields={"field": "body"})
     if _is_deep(data):
         raise EdgeError(BODY_NOT_JSON)
+    return data
+
+
+def parse_fields(body: bytes, known: Collection[str]) -> dict[str, Any]:
+    """The JSON object in a request body of ours, in which an unknown field is a mistake: what it was meant
+    to say would go unsaid, `dryrun` delete for good.
+
+    Raises EdgeError as parse_object; invalid_body that names the first field that isn't `known`, and the one
+    that it may have been meant to be.
+    """
+    data = parse_object(body)
+    for name in data:
+        if name not in known:
+            shown = name if len(name) <= MAX_MISTYPED else f"{name[:MAX_MISTYPED]}..."
+            raise invalid_field(shown, f"is no field of this body{suggest(name, known)}")
     return data
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from interview_edge.access.credentials import LOGIN_COOKIE
+from interview_edge.access.principal import Scope
 from interview_edge.errors import ErrorKind
 from interview_edge.web.access_schemas import ACCESS_SCHEMAS
 from interview_edge.web.refusals import Family, family_of
@@ -48,9 +49,9 @@ _PATH_SCHEMAS: Mapping[str, tuple[Mapping[str, Any], str]] = {
 def make_openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
     """The document of these routes."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
+    for route, operation_id in zip(routes, _operation_ids(routes), strict=True):
         path = _PARAMETER.sub(r"{\1}", route.path)
-        paths.setdefault(path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, operation_id)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -71,15 +72,27 @@ def make_openapi(routes: Sequence[Route], version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation_ids(routes: Sequence[Route]) -> list[str]:
+    """An id for each, by its words; with its parameters' names where another before it has those words."""
+    found: dict[str, None] = {}  # in order
+    for route in routes:
+        name = f"{route.method.lower()}_{_words(route.path)}"
+        if name in found:
+            name = "_".join((name, "by", *_PARAMETER.findall(route.path)))
+        found[name] = None
+    return list(found)
+
+
+def _operation(route: Route, operation_id: str) -> dict[str, Any]:
     answers: dict[str, Any] = {str(status): _answer(content) for status, content in route.answers.items()}
     family = family_of(route.path)
     answers |= {
-        str(status): _refusals(kinds, family) for status, kinds in _by_status(route.all_errors).items()
+        str(status): _refusals(kinds, family, _scopes(route))
+        for status, kinds in _by_status(route.all_errors).items()
     }
     shown: dict[str, Any] = {
         "summary": route.summary,
-        "operationId": f"{route.method.lower()}_{_words(route.path)}",
+        "operationId": operation_id,
         "parameters": [
             *(_path_parameter(name) for name in _PARAMETER.findall(route.path)),
             *(_parameter(parameter) for parameter in route.parameters),
@@ -110,12 +123,19 @@ def _by_status(kinds: Iterable[ErrorKind]) -> dict[int, list[ErrorKind]]:
     return found
 
 
-def _refusals(kinds: Sequence[ErrorKind], family: Family) -> dict[str, Any]:
+def _scopes(route: Route) -> str:
+    """As the door names what a key lacks; a route for anybody who is signed in asks only for `admin`."""
+    return Scope.ADMIN.value if isinstance(route.access, Visitors) else " or ".join(route.access)
+
+
+def _refusals(kinds: Sequence[ErrorKind], family: Family, scopes: str) -> dict[str, Any]:
     codes = {"type": "object", "properties": {"code": {"enum": [kind.code for kind in kinds]}}}
     if family is Family.OPENAI:
         codes = {"type": "object", "properties": {"error": codes}}
     return {
-        "description": "; ".join(f"`{kind.code}`: {kind.detail}" for kind in kinds),
+        "description": "; ".join(
+            f"`{kind.code}`: {kind.detail.replace('{scope}', scopes)}" for kind in kinds
+        ),
         "content": {"application/json": {"schema": {"allOf": [ref(_ERRORS[family]), codes]}}},
     }
 

@@ -80,6 +80,15 @@ class PageResource:
         return [
             Route(
                 method="GET",
+                path="/",
+                view=self.root,
+                access=Visitors.ANYBODY,
+                service=NODE,
+                summary="Leads to the console",
+                answers={307: Content("text/html", None, "`Location` is the console, relative to this.")},
+            ),
+            Route(
+                method="GET",
                 path="/audio-storage-test",
                 view=self.recorder,
                 access=Visitors.ANYBODY,
@@ -115,6 +124,10 @@ class PageResource:
                 errors=(PAGE_FILE_NOT_FOUND,),
             ),
         ]
+
+    async def root(self) -> Response:
+        # Relative, so that it holds below whatever path a proxy or an application has put this.
+        return Response(b"", 307, {"location": "console", "cache-control": _CACHING})
 
     async def recorder(self) -> Response:
         return _send(self.pages["", "recorder.html"])

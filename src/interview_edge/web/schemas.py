@@ -36,9 +36,19 @@ def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None
     }
 
 
+def closed(schema: Schema) -> Schema:
+    """`schema` without fields that it doesn't name: a body that parse_fields reads."""
+    return {**schema, "additionalProperties": False}
+
+
 def whole(low: int, high: int = MAX_INTEGER) -> Schema:
     """An integer of low..high."""
     return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def choice(*values: str, default: str) -> Schema:
+    """One of a few words, for a parameter that may be left out."""
+    return {"type": "string", "enum": list(values), "default": default}
 
 
 def listing(items: Schema) -> Schema:

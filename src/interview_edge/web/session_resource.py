@@ -185,7 +185,7 @@ def _show_state(session_id: str, state: SessionState) -> dict[str, Any]:
 
 
 def _show_summary(view: SessionView) -> dict[str, Any]:
-    ingest = view.main_status()
+    ingest = view.total_status()
     return {
         "session_id": view.session_id,
         "started_at": iso_from_ms(view.created_at),

@@ -34,7 +34,7 @@ from interview_edge.errors import (
 from interview_edge.web.audit_trail import tell_audit
 from interview_edge.web.context import WebContext
 from interview_edge.web.file_answers import Downloads, RangedFile, attachment, streamed
-from interview_edge.web.messages import held_by_request, invalid_field, parse_object, read_body
+from interview_edge.web.messages import held_by_request, invalid_field, parse_fields, read_body
 from interview_edge.web.routes import Content, Parameter, Route
 from interview_edge.web.schemas import TEXT, ref
 from interview_edge.web.storage_schemas import MAX_PATHS
@@ -131,7 +131,7 @@ class StorageDownloads:
 
     async def many(self) -> Response:
         parts = self.context.parts
-        body = parse_object(await read_body())
+        body = parse_fields(await read_body(), ["paths", "sessionId"])
         if ("paths" in body) == ("sessionId" in body):
             raise invalid_field("paths", "or sessionId must be there, and not both")
         with trio.fail_after(parts.settings.upload_timeout):

@@ -27,7 +27,7 @@ from interview_edge.errors import (
 )
 from interview_edge.web.audit_trail import tell_audit
 from interview_edge.web.context import WebContext
-from interview_edge.web.messages import invalid_field, parse_object, read_body, whole_in_json
+from interview_edge.web.messages import invalid_field, parse_fields, read_body, whole_in_json
 from interview_edge.web.object_paths import is_result
 from interview_edge.web.routes import Content, Route
 from interview_edge.web.schemas import ref
@@ -95,7 +95,7 @@ class StorageRemovals:
         return outcome.show()
 
     async def delete_many(self) -> Response:
-        return (await self._delete(read_paths(parse_object(await read_body())))).show()
+        return (await self._delete(read_paths(parse_fields(await read_body(), ["paths"])))).show()
 
     async def _delete(self, paths: Sequence[str]) -> _Outcome:
         """Each path on its own: what is wrong with one keeps no other from going."""
@@ -135,7 +135,7 @@ class StorageRemovals:
             outcome.freed += found.size
 
     async def clean_up(self) -> Response:
-        body = parse_object(await read_body())
+        body = parse_fields(await read_body(), ["maxAgeDays", "dryRun"])
         days = whole_in_json(body.get("maxAgeDays"))
         if days is None or not 1 <= days <= MAX_AGE_DAYS:
             raise invalid_field("maxAgeDays", f"must be a whole number, 1..{MAX_AGE_DAYS}")

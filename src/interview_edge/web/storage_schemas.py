@@ -13,6 +13,7 @@ from interview_edge.web.schemas import (
     TEXT,
     TIME,
     Schema,
+    closed,
     listing,
     nullable,
     record,
@@ -86,17 +87,12 @@ STORAGE_SCHEMAS: Mapping[str, Schema] = {
             }
         )
     ),
-    "FilePaths": record({"paths": _PATHS}),
-    "FilesWanted": {
-        "oneOf": [
-            {**record({"paths": _PATHS}), "not": {"required": ["sessionId"]}},
-            {**record({"sessionId": _SESSION_ID}), "not": {"required": ["paths"]}},
-        ]
-    },
+    "FilePaths": closed(record({"paths": _PATHS})),
+    "FilesWanted": {"oneOf": [closed(record({"paths": _PATHS})), closed(record({"sessionId": _SESSION_ID}))]},
     "FilesDeleted": _success(
         record({"deleted": listing(TEXT), "failed": listing(_PATH_AND_WHY), "freedSpaceBytes": COUNT})
     ),
-    "Cleanup": record({"maxAgeDays": whole(1, MAX_AGE_DAYS)}, {"dryRun": BOOLEAN}),
+    "Cleanup": closed(record({"maxAgeDays": whole(1, MAX_AGE_DAYS)}, {"dryRun": BOOLEAN})),
     "CleanedUp": _success(
         record(
             {

@@ -7,6 +7,7 @@ import trio
 from quart import Response, request
 
 from interview_edge.access.principal import Scope
+from interview_edge.core.keys import check_stream
 from interview_edge.core.models import Event
 from interview_edge.core.transcripts import (
     RESOLVE,
@@ -17,14 +18,20 @@ from interview_edge.core.transcripts import (
     to_txt,
     to_vtt,
 )
-from interview_edge.errors import INVALID_QUERY, SESSION_NOT_FOUND, EdgeError
+from interview_edge.errors import (
+    INVALID_QUERY,
+    INVALID_STREAM,
+    SESSION_NOT_FOUND,
+    STREAM_NOT_FOUND,
+    EdgeError,
+)
 from interview_edge.sessions.view import view_session
 from interview_edge.web.context import WebContext
 from interview_edge.web.door import caller
 from interview_edge.web.messages import json_reply
 from interview_edge.web.refusals import COMMON_HEADERS
 from interview_edge.web.routes import SESSION_ERRORS, Content, Parameter, Route
-from interview_edge.web.schemas import ref
+from interview_edge.web.schemas import STREAM, choice, ref
 
 EVENTS_A_READ = 1_000
 
@@ -53,14 +60,18 @@ class TranscriptResource:
                     200: Content(
                         "application/json",
                         ref("Transcript"),
-                        "`waiting`: utterances that were heard and aren't written yet.",
+                        "`waiting`, in every format also `x-transcript-waiting`: utterances that were heard "
+                        "and aren't written yet.",
                         others={media.partition(";")[0]: None for media in _TYPES.values()},
                     )
                 },
-                errors=(INVALID_QUERY, SESSION_NOT_FOUND, *SESSION_ERRORS),
+                errors=(INVALID_QUERY, INVALID_STREAM, STREAM_NOT_FOUND, SESSION_NOT_FOUND, *SESSION_ERRORS),
                 parameters=(
+                    Parameter("stream", STREAM, "one stream's lines only, default all"),
                     Parameter(
-                        "format", {"enum": [each.value for each in TranscriptFormat]}, "default `json`"
+                        "format",
+                        choice(*(each.value for each in TranscriptFormat), default="json"),
+                        "lines as data, as plain text, or as subtitles",
                     ),
                 ),
             )
@@ -73,22 +84,27 @@ class TranscriptResource:
             raise EdgeError(
                 INVALID_QUERY, "format must be json, txt, srt or vtt", fields={"field": "format"}
             ) from None
+        stream = None if (asked := request.args.get("stream")) is None else check_stream(asked)
         parts = self.context.parts
         with trio.fail_after(parts.settings.storage_timeout):
             view = await view_session(session_id, self.context.registry, parts, caller())
             if view is None:
                 raise EdgeError(SESSION_NOT_FOUND)
-            waiting = await parts.catalog.count_untranscribed(session_id)
+            if stream is not None:
+                view.heard(stream)
+            waiting = await parts.catalog.count_untranscribed(session_id, stream=stream)
             lines = lines_of(await self._events(session_id), view.state.bindings)
+        lines = [line for line in lines if stream in (None, line.stream)]
+        incomplete = {"x-transcript-waiting": str(waiting)}
         if form is TranscriptFormat.JSON:
             shown = {"session_id": session_id, "lines": [line.to_wire() for line in lines]}
-            return json_reply(shown | {"waiting": waiting})
+            return json_reply(shown | {"waiting": waiting}, headers=incomplete)
         text = {
             TranscriptFormat.TXT: to_txt,
             TranscriptFormat.SRT: to_srt,
             TranscriptFormat.VTT: to_vtt,
         }[form](lines)
-        return Response(text, headers={"content-type": _TYPES[form]} | COMMON_HEADERS)
+        return Response(text, headers={"content-type": _TYPES[form]} | COMMON_HEADERS | incomplete)
 
     async def _events(self, session_id: str) -> list[Event]:
         catalog, after = self.context.parts.catalog, 0

@@ -68,6 +68,7 @@ async def test_only_an_admin_makes_keys(open_node: OpenNode) -> None:
         ({"name": "n", "scopes": ["ingest"], "expires_in_days": True}, "expires_in_days"),
         ({"name": "n", "scopes": ["ingest"], "quotas": {"chunks": -1}}, "quotas"),
         ({"name": "n", "scopes": ["ingest"], "quotas": {"love": 1}}, "quotas"),
+        ({"name": "n", "scopes": ["ingest"], "expires_in_day": 1}, "expires_in_day"),
     ],
 )
 async def test_a_key_s_request_is_checked_field_by_field(
@@ -83,6 +84,13 @@ async def test_a_key_s_request_is_checked_field_by_field(
 
 async def login(edge: Edge, key: str) -> Answer:
     return await call(edge.asgi_app, "POST", "/auth/login", body={"key": key})
+
+
+async def test_a_login_takes_a_key_and_nothing_else(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        key = await give_key(edge, "sessions")
+        answer = await call(edge.asgi_app, "POST", "/auth/login", body={"key": key, "login_hours": 1})
+    assert (answer.status, answer.json()["field"]) == (400, "login_hours")
 
 
 async def test_a_page_logs_in_and_out(open_node: OpenNode) -> None:

@@ -68,6 +68,7 @@ EXPECTED: Mapping[tuple[str, str], Row] = {
     ("GET", "/asyncapi.json"): anybody(),
     ("GET", "/docs"): anybody(),
     ("GET", "/docs/style.css"): anybody(),
+    ("GET", "/"): anybody(307),
     ("GET", "/audio-storage-test"): anybody(),
     ("GET", "/console"): anybody(),
     ("GET", "/pages/<segment:folder>/<segment:name>"): anybody(),

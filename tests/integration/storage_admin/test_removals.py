@@ -175,3 +175,34 @@ async def test_a_cleanup_needs_an_age_and_a_plain_dry_run(open_admin: OpenAdmin)
         assert await admin.refusal("POST", "/api/audio-storage/cleanup") == (400, "body_not_json")
         wrong = await admin.ask("POST", "/api/audio-storage/cleanup", body={"maxAgeDays": 1, "dryRun": 1})
         assert (wrong.status, wrong.json()["field"]) == (400, "dryRun")
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "field", "meant"),
+    [
+        ("cleanup", {"maxAgeDays": 1, "dryrun": True}, "dryrun", "dryRun"),
+        ("cleanup", {"maxAgeDay": 1}, "maxAgeDay", "maxAgeDays"),
+        ("delete", {"paths": [key_of(1)], "path": []}, "path", "paths"),
+        ("download", {"sessionId": "s", "sessionID": "t"}, "sessionID", "sessionId"),
+        ("cleanup", {"maxAgeDays": 1, "force": True}, "force", None),
+        ("cleanup", {"maxAgeDays": 1, "x" * 65: 1}, f"{'x' * 64}...", None),
+    ],
+)
+async def test_a_field_that_is_none_is_named_and_nothing_is_done(
+    open_admin: OpenAdmin, route: str, body: dict[str, object], field: str, meant: str | None
+) -> None:
+    async with open_admin() as admin:
+        await admin.record("s", 1)
+        await age(admin, "s", 10)
+        answer = await admin.ask("POST", f"/api/audio-storage/{route}", body=body)
+        hint = "" if meant is None else f"; did you mean {meant!r}?"
+        assert (answer.status, answer.json()) == (
+            400,
+            {
+                "success": False,
+                "error": f"{field} is no field of this body{hint}",
+                "code": "invalid_body",
+                "field": field,
+            },
+        )
+        assert [info.key async for info in admin.edge.parts.backend.list("")] == [key_of(1)]

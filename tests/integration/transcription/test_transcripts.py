@@ -10,10 +10,10 @@ import pytest
 import trio
 import trio.testing
 
-from asgi_calls import call
+from asgi_calls import Answer, call
 from interview_edge.backends.protocol import BackendUnavailable
 from interview_edge.catalog import CatalogUnavailable
-from interview_edge.core.models import Utterance
+from interview_edge.core.models import NewEvent, Utterance
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_BYTES
 from interview_edge.sessions import transcription_desk
 from interview_edge.sessions.transcription_desk import MAX_BROKEN
@@ -233,6 +233,9 @@ async def test_a_finalize_waits_only_so_long_and_the_next_one_has_the_rest(
             early = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
             assert early["transcript"] == []
             assert early["transcript_waiting"] > 0
+            for form in ("json", "txt", "srt", "vtt"):
+                shown = await call(edge.asgi_app, "GET", f"/v1/sessions/s/transcript?format={form}")
+                assert shown.headers["x-transcript-waiting"] == str(early["transcript_waiting"])
             pen.go_on.set()
             assert edge.parts.desk is not None
             with trio.fail_after(20):
@@ -241,6 +244,35 @@ async def test_a_finalize_waits_only_so_long_and_the_next_one_has_the_rest(
         late = (await call(edge.asgi_app, "GET", "/v1/sessions/s/result")).json()
         assert len(late["transcript"]) == early["transcript_waiting"]
         assert late["transcript_waiting"] == 0
+
+
+async def test_a_transcript_of_one_stream(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        for name in ("teacher", "students"):
+            async with connect(edge, "s", name) as client:
+                await client.send_chunk(1)
+                await client.answer()
+        said = {"utterance": 1, "start_ms": 0, "end_ms": 9}
+        events = [NewEvent(1, "transcript", said | {"text": name}, name) for name in ("teacher", "students")]
+        waiting = [Utterance("students", number, 0, 9) for number in (2, 3)]
+        await edge.parts.catalog.append_events("s", events, at=1, heard=waiting)
+
+        async def read(query: str) -> Answer:
+            return await call(edge.asgi_app, "GET", f"/v1/sessions/s/transcript{query}")
+
+        both, teacher, students = [
+            (await read(query)).json() for query in ("", "?stream=teacher", "?stream=students")
+        ]
+        shown = [
+            ([line["text"] for line in each["lines"]], each["waiting"]) for each in (both, teacher, students)
+        ]
+        assert shown == [(["students", "teacher"], 2), (["teacher"], 0), (["students"], 2)]
+        # There is only one stream to read of, so none is named.
+        assert (await read("?stream=teacher&format=txt")).body == b"[00:00:00] teacher\n"
+        absent = await read("?stream=teachr")
+        assert (absent.status, absent.json()["code"]) == (404, "stream_not_found")
+        assert absent.json()["streams"] == ["students", "teacher"]
+        assert (await read("?stream=Teacher")).json()["code"] == "invalid_stream"
 
 
 async def test_a_wrong_format_and_an_unknown_session(open_node: OpenNode) -> None:

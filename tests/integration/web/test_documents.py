@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
+
+import schemathesis.openapi
 
 from asgi_calls import call
 from interview_edge.errors import ERRORS
@@ -55,7 +58,7 @@ async def test_every_route_that_is_documented_is_served_and_vice_versa(open_node
             if answer.status == 404:
                 assert b"route_not_found" not in answer.body
         served = {
-            "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
+            "/", "/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs",
             "/docs/style.css", "/audio-storage-test", "/console", "/pages/{folder}/{name}",
             "/auth/login", "/auth/logout", "/auth/me", "/auth/keys",
             "/auth/keys/{key_id}", "/auth/audit", "/api/ws", "/api/ws/ticket", "/v1/usage", "/realtime/token",
@@ -108,6 +111,29 @@ async def test_every_reference_is_defined(open_node: OpenNode) -> None:
                 node = document
                 for name in reference.decode().split("/"):
                     node = node[name]
+
+
+async def test_the_document_is_valid_openapi(open_node: OpenNode) -> None:
+    """By schemathesis, against OpenAPI's own schema, which says nothing of ids that are there twice."""
+    async with open_node(realtime_root_alias=True) as edge:
+        document = (await call(edge.asgi_app, "GET", "/openapi.json")).json()
+    schemathesis.openapi.from_dict(document).validate()
+    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert [name for name, times in Counter(ids).items() if times > 1] == []
+
+
+async def test_the_page_shows_choices_and_no_marks(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        document = (await call(edge.asgi_app, "GET", "/openapi.json")).json()
+        page = (await call(edge.asgi_app, "GET", "/docs")).body.decode()
+    transcript = document["paths"]["/v1/sessions/{session_id}/transcript"]["get"]
+    schema = next(each["schema"] for each in transcript["parameters"] if each["name"] == "format")
+    assert schema == {"type": "string", "enum": ["json", "txt", "srt", "vtt"], "default": "json"}
+    assert "<code>json</code>, <code>txt</code>, <code>srt</code>, <code>vtt</code>" in page
+    text = re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert "`" not in text
+    assert "{scope}" not in page
+    assert "<code>insufficient_scope</code>: this needs the scope sessions" in page
 
 
 async def test_the_socket_s_document_has_every_frame(open_node: OpenNode) -> None:

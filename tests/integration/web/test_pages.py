@@ -38,6 +38,16 @@ async def test_a_page_runs_only_what_is_ours(open_node: OpenNode, path: str) -> 
     assert not re.search(r"<script[^>]*>[^<]|\son\w+=|style=|javascript:", page)
 
 
+@pytest.mark.parametrize("root_path", ["", "/edge"])
+async def test_the_root_leads_to_the_console(open_node: OpenNode, root_path: str) -> None:
+    async with open_node() as edge:
+        answer = await call(edge.asgi_app, "GET", f"{root_path}/", root_path=root_path)
+    assert (answer.status, answer.headers["location"]) == (
+        307,
+        "console",
+    )  # beside it, wherever it is mounted
+
+
 @pytest.mark.parametrize("path", ["/health", "/docs", "/pages/record/page.js"])
 async def test_nothing_else_may_use_the_microphone(open_node: OpenNode, path: str) -> None:
     async with open_node() as edge:

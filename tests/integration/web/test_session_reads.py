@@ -50,6 +50,18 @@ async def test_ingest_is_mixed_or_the_sum_over_streams(open_node: OpenNode) -> N
         assert state["updated_at"].endswith("Z")
 
 
+async def test_the_list_counts_every_stream(open_node: OpenNode) -> None:
+    async with open_node() as edge:
+        async with connect(edge, "s") as mixed, connect(edge, "s", "students") as students:
+            await mixed.send_chunk(1)
+            await mixed.answer()
+            await students.send_chunk(3)
+            await students.answer()
+            live = (await call(edge.asgi_app, "GET", "/v1/sessions")).json()["items"][0]
+        closed = (await call(edge.asgi_app, "GET", "/v1/sessions")).json()["items"][0]
+        assert [(item["seconds"], item["missing"]) for item in (live, closed)] == [(2, 2)] * 2
+
+
 async def test_reads_of_a_closed_session_open_nothing(open_node: OpenNode) -> None:
     """What was acked shows after a restart with the store away: from journal and catalog together."""
     async with open_node(upload_interval_ms=60_000) as edge, connect(edge, "s") as peer:

@@ -26,9 +26,15 @@ def test_subtitles() -> None:
 
 
 def test_plain_text_names_speakers_or_streams() -> None:
-    assert to_txt(LINES).splitlines()[0] == "[00:00:00] Ann: Hello & <welcome>."
+    assert to_txt(LINES) == "[00:00:00] Ann: Hello & <welcome>.\n[01:02:03] Two lines.\n"
     two = [Line("students", 1, 0, 10, "Yes."), Line("teacher", 1, 5, 20, "No.")]
     assert to_txt(two) == "[00:00:00] students: Yes.\n[00:00:00] teacher: No.\n"
+
+
+def test_webvtt_names_speakers_or_streams_too() -> None:
+    two = [Line("students", 1, 0, 10, "Yes.", None, "R&D <Bo>"), Line("teacher", 1, 5, 20, "No.")]
+    assert to_vtt(two).splitlines()[3::3] == ["<v R&amp;D &lt;Bo&gt;>Yes.", "<v teacher>No."]
+    assert to_vtt([Line("teacher", 1, 0, 10, "Alone.", None, " \n")]).splitlines()[3] == "Alone."
 
 
 def test_an_empty_transcript() -> None:
@@ -68,3 +74,4 @@ def test_no_text_breaks_out_of_its_cue(text: str, speaker: str) -> None:
     assert to_vtt(lines).count("-->") == 2
     blocks = to_vtt(lines).split("\n\n")
     assert len([block for block in blocks if "-->" in block]) == 2
+    assert len(to_txt(lines).splitlines()) == 2

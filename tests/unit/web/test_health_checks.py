@@ -107,6 +107,8 @@ def test_details_are_shown_where_something_is_wrong_only() -> None:
     assert Check(Level.OK, 1, "all is well").to_wire() == {"status": "ok", "value": 1}
     stalled = judge(journal(stalled="disk full"), CHUNKS)["journal"].to_wire()
     assert stalled == {"status": "error", "detail": "commits fail; acks wait: disk full"}
+    unsafe = judge(attrs.evolve(SOUND, unjournalled=2), CHUNKS)["journal"].to_wire()  # `value` is a share
+    assert unsafe == {"status": "warn", "detail": "2 chunks of live sessions are in no journal"}
     at_memory = attrs.evolve(CHUNKS, ack=AckLevel.MEMORY)
     assert judge(journal(stalled="disk full"), at_memory)["journal"].detail == "commits fail: disk full"
 

@@ -8,6 +8,8 @@ import { moment, number, say, size, speech } from "../view/texts.js";
 
 /** @typedef {import("./storage_api.js").StoredFile} StoredFile */
 
+const STREAMS_NAMED = 8; // in a question
+
 export class FilesPanel {
   #api;
   #account;
@@ -111,7 +113,7 @@ export class FilesPanel {
 
   /** @param {StoredFile} file */
   #row(file) {
-    const name = `${file.sessionId} ${file.filename}`;
+    const name = nameOf(file);
     const choose = make("input", { type: "checkbox", checked: this.#chosen.has(file.key) });
     choose.setAttribute("aria-label", say("files.select_one", { name }));
     choose.onchange = () => {
@@ -119,7 +121,6 @@ export class FilesPanel {
       else this.#chosen.delete(file.key);
       this.#showChosen();
     };
-    const seqs = file.firstSeq === file.lastSeq ? `${file.firstSeq}` : `${file.firstSeq}–${file.lastSeq}`;
     const download = make("a", {
       href: this.#api.urlOf(file.key),
       download: file.filename,
@@ -137,7 +138,8 @@ export class FilesPanel {
       {},
       make("td", {}, choose),
       make("td", { className: "name", textContent: file.sessionId }),
-      make("td", { textContent: seqs }),
+      make("td", { textContent: file.stream }),
+      make("td", { textContent: seqsOf(file) }),
       make("td", { textContent: say("seconds", { n: number(file.durationMs / 1000, 1) }) }),
       make("td", { textContent: size(file.size) }),
       make("td", { textContent: moment(file.uploadedAt) }),
@@ -148,7 +150,7 @@ export class FilesPanel {
   /** Players take WAV and FLAC as they are; raw PCM gets a header first. @param {StoredFile} file */
   async #play(file) {
     byId("files-player").hidden = false;
-    write(byId("files-playing"), say("files.playing", { name: `${file.sessionId} ${file.filename}` }));
+    write(byId("files-playing"), say("files.playing", { name: nameOf(file) }));
     try {
       const raw = file.filename.endsWith(".pcm");
       const before = this.#player.src;
@@ -176,8 +178,7 @@ export class FilesPanel {
 
   /** @param {string[]} keys */
   async #remove(keys) {
-    const bytes = this.#files.filter(({ key }) => keys.includes(key)).reduce((sum, file) => sum + file.size, 0);
-    if (!(await confirmed(say("files.sure", { n: number(keys.length), size: size(bytes) })))) return;
+    if (!(await confirmed(whatGoes(this.#files.filter(({ key }) => keys.includes(key)))))) return;
     try {
       const { deleted, failed } = await this.#api.remove(keys);
       this.#files = this.#files.filter(({ key }) => !deleted.includes(key));
@@ -192,6 +193,30 @@ export class FilesPanel {
     }
     this.#show();
   }
+}
+
+/** @param {StoredFile} file */
+function seqsOf({ firstSeq, lastSeq }) {
+  return firstSeq === lastSeq ? `${firstSeq}` : `${firstSeq}–${lastSeq}`;
+}
+
+/** Streams have files of the same name. @param {StoredFile} file */
+function streamOf(file) {
+  return `${file.sessionId} · ${file.stream}`;
+}
+
+/** @param {StoredFile} file */
+function nameOf(file) {
+  return `${streamOf(file)} · ${seqsOf(file)}`;
+}
+
+/** The question before these are deleted. @param {StoredFile[]} files */
+function whatGoes(files) {
+  const bytes = size(files.reduce((sum, file) => sum + file.size, 0));
+  if (files.length === 1) return say("files.sure_one", { name: nameOf(files[0]), size: bytes });
+  const streams = [...new Set(files.map(streamOf))];
+  const shown = streams.slice(0, STREAMS_NAMED).join(", ") + (streams.length > STREAMS_NAMED ? ", …" : "");
+  return say("files.sure", { n: number(files.length), size: bytes, streams: shown });
 }
 
 /** @param {unknown} error */

@@ -42,7 +42,10 @@ export class RecorderPanel extends EventTarget {
     this.#start.onclick = () => void this.begin(null);
     this.#stop.onclick = () => void this.#current?.stop();
     byId("finalize").onclick = () => void this.#finalize();
-    speech.addEventListener("change", () => this.show());
+    speech.addEventListener("change", () => {
+      this.show();
+      void this.listMicrophones(); // whose names are words, too
+    });
     account.addEventListener("change", () => {
       this.#current?.retry();
       this.show();
@@ -69,8 +72,8 @@ export class RecorderPanel extends EventTarget {
   }
 
   async listMicrophones() {
-    const chosen = this.#microphones.value;
     const found = await listMicrophones();
+    const chosen = this.#microphones.value;
     const options = found
       .filter(({ deviceId }) => deviceId !== "default" && deviceId !== "communications")
       .map(({ deviceId, label }, i) =>

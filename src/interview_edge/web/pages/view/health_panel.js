@@ -114,9 +114,10 @@ export class HealthPanel extends EventTarget {
 }
 
 /** The value that a check was judged by, in its unit. @param {string} name @param {number | undefined} value */
-function shown(name, value) {
+export function shown(name, value) {
   if (value === undefined) return "";
   if (name === "upload_latency" || name === "backlog_age") return ` · ${number(value / 1000, 1)} s`;
+  if (name === "transcription") return ` · ${say("check.waiting", { n: number(value) })}`;
   if (name === "vad") return ` · ${number(value)}`;
   return ` · ${number(value * 100, 1)} %`;
 }
