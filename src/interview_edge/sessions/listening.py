@@ -37,7 +37,6 @@ READ_AHEAD_SECONDS = 30  # for a stream that is behind its window: 1 MB
 WARM_UP_SECONDS = 2  # a VAD adapts to the room; its state can't be saved, so it hears this much again
 COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
 MAX_UNCOMMITTED = 256  # events kept while the catalog is down; then hearing waits, and catches up later
-MISSED_EVENTS = 1_000  # more than a commit in doubt can hold
 
 
 class VadFailed(Exception):
@@ -390,17 +389,13 @@ class Listening:
             return
         session = self._session
         try:
-            record = await reread(session.session_id, self._parts)
+            record = await reread(session, self._parts)
         except SessionIsDeleted:
             return  # its end is near, and nothing more of it is kept
         self._events.clear()
         self._commit_at = None
         self._ears.clear()
         self._resumed = {name: stream.vad for name, stream in record.streams.items() if stream.vad}
-        missed = await self._parts.catalog.events(
-            session.session_id, after=session.event_count, limit=MISSED_EVENTS
-        )
-        session.published(missed)
         if self._parts.desk is not None:
             self._parts.desk.look_again()
         self._in_doubt = False
@@ -410,11 +405,13 @@ class ListenedSession(Protocol):
     """What the pipeline asks of its session."""
 
     session_id: str
-    event_count: int
     declared: DeclaredEvents
     resolves: bool
 
     @property
     def streams(self) -> Mapping[str, LiveStream]: ...
+
+    @property
+    def told_up_to(self) -> int: ...
 
     def published(self, events: Sequence[Event]) -> None: ...

@@ -20,6 +20,7 @@ from interview_edge.core.models import (
     Utterance,
     VadPosition,
 )
+from interview_edge.core.ranges import Ranges
 from interview_edge.core.window import Window
 from interview_edge.errors import (
     DRAINING,
@@ -58,7 +59,8 @@ class Session:
         self.updated_at = record.updated_at
         self.state: SessionState = record.state
         self.state_in_doubt = False  # a commit of it was cut off: the catalog knows
-        self.event_count = record.event_count
+        # By number, of its events: nearly always one range, since commits are told as they come.
+        self._told = Ranges([(1, record.event_count)] if record.event_count else ())
         self.finalized: FinalizedResult | None = record.finalized
         self.streams = streams
         self.users = 0
@@ -192,10 +194,20 @@ class Session:
         return self._events.subscribe(listener)
 
     def published(self, events: Sequence[Event]) -> None:
-        """Events were committed: count them, tell who listens."""
-        if events:
-            self.event_count = max(self.event_count, events[-1].seq_no)
-            self._events.tell(events)
+        """Events were committed: count them, and tell who listens of those that weren't told before."""
+        untold = [event for event in events if self._told.add(event.seq_no)]
+        if untold:
+            self._events.tell(untold)
+
+    @property
+    def event_count(self) -> int:
+        """The number of the session's last event, as far as it is known here."""
+        return self._told.last
+
+    @property
+    def told_up_to(self) -> int:
+        """The last event before which none is untold."""
+        return self._told.first_missing - 1
 
     @property
     def vad_failures(self) -> int:
