@@ -352,10 +352,12 @@ class Listening:
         seconds_heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
         positions = {name: ear.vad.position() for name, ear in self._ears.items()}
         count = len(self._events)
-        heard = [] if self._parts.desk is None else self._to_transcribe(self._events[:count])
         session_id = self._session.session_id
-        self._in_doubt = True  # until the catalog has answered: a commit that is cut off may have happened
         try:
+            heard = [] if self._parts.desk is None else await self._to_transcribe(self._events[:count])
+            self._in_doubt = (
+                True  # until the catalog has answered: a commit that is cut off may have happened
+            )
             committed = await self._parts.catalog.append_events(
                 session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions, heard=heard
             )
@@ -376,9 +378,8 @@ class Listening:
             self._parts.desk.heard(session_id, heard)
         return True
 
-    def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
-        taken_over = self._session.declared.streams
-        heard = [each for each in utterances_in(events) if each.stream not in taken_over]
+    async def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
+        heard = await self._session.declared.left_to_server(utterances_in(events))
         return [attrs.evolve(each, resolve=self._session.resolves) for each in heard]
 
     async def _settle_doubt(self) -> None:
