@@ -164,6 +164,10 @@ class Listening:
                     self.wake(name)
             await self._commit()
 
+    async def hear_held(self) -> None:
+        """Hear what is held, of each stream up to a gap, as `run` does. The caller sets the deadline."""
+        await self._hear_all(set(self._session.streams))
+
     async def _hear_out(self, name: str) -> None:
         last = self._session.streams[name].ledger.last_seq  # what comes meanwhile isn't waited for
         await self._hear(name, skip_gaps=True, last=last)
@@ -196,9 +200,12 @@ class Listening:
     @property
     def is_at_rest(self) -> bool:
         """Whether all that is held was heard, and nobody speaks in it: `finish` would change nothing."""
-        return not any(
-            ear.vad.is_open or ear.next_seq <= self._session.streams[name].ledger.last_seq
-            for name, ear in self._ears.items()
+        return all(
+            (ear := self._ears.get(name)) is not None
+            and ear.next_seq > stream.ledger.last_seq
+            and not ear.vad.is_open
+            for name, stream in self._session.streams.items()
+            if stream.ledger.last_seq
         )
 
     def open_utterances(self) -> list[Utterance]:

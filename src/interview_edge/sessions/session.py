@@ -65,6 +65,7 @@ class Session:
         self.streams = streams
         self.users = 0
         self.sockets = 0
+        self.was_used = False  # by somebody, and not by the node alone for work of its own
         self.resolves = parts.settings.auto_resolve  # each utterance by itself (auto_resolving.py)
         self.last_used = trio.current_time()
         self._parts = parts
@@ -97,7 +98,8 @@ class Session:
                 self._parts.archive.hurry(self.session_id)
                 with trio.move_on_after(self._parts.settings.close_timeout):
                     await self.declared.finish()
-                    await self._listening.finish()
+                    if self.was_used:  # else the node would end the utterance of who may come back
+                        await self._listening.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
@@ -182,6 +184,10 @@ class Session:
         await self.audio.settle()
         await self.declared.finish()
         await self._listening.finish()
+
+    async def hear_held(self) -> None:
+        """Hear what is held, up to a gap, and end nothing. The caller sets the deadline."""
+        await self._listening.hear_held()
 
     async def rest(self, stream: str) -> None:
         """Hear all of one stream, and end its open utterance there. The caller sets the deadline."""
