@@ -71,6 +71,9 @@ class AfterTranscription:
         while True:
             self._woken = trio.Event()
             await self._resolve_late()
+            for session_id in tuple(self._named):
+                if await self._renew(session_id):
+                    self._named.discard(session_id)
             await self._renew_results()
             with trio.move_on_after(max(self._parts.settings.retry_max, LEAST_PAUSE)):
                 await self._woken.wait()
@@ -86,9 +89,8 @@ class AfterTranscription:
             except Exception as error:  # it can't be opened: that costs a name
                 _log_failure("an utterance was not resolved", session_id, error)
             self._late.popleft()
-            self._named.add(session_id)
-        while self._named:
-            await self._renew(self._named.pop())
+            if len(self._named) < MAX_LATE:
+                self._named.add(session_id)
 
     async def _renew_results(self) -> None:
         after = ""
@@ -104,26 +106,45 @@ class AfterTranscription:
                 return
             after = page[-1]
 
-    async def _renew(self, session_id: str) -> None:
-        """Write its result anew, where it has one, unless somebody is in the middle of recording."""
+    async def _renew(self, session_id: str) -> bool:
+        """Write its result anew, where it has one. False where that has to wait: somebody is in the middle of
+        recording, or the node has no room.
+        """
         try:
             async with self._briefly_open(session_id) as session:
-                # A finalize ends open utterances and takes gaps for silence, which nobody asked for here.
-                if session is not None and session.finalized is not None and session.is_at_rest:
+                if session is None:
+                    return False
+                if session.finalized is not None:
+                    # A finalize ends open utterances and takes gaps for silence, which nobody asked for here.
+                    if not await self._is_at_rest(session):
+                        return False
                     await finalize(session, FinalizeRequest(), self._parts)
         except Exception as error:  # a store that is away, a full node: the result as it is stays good
             _log_failure("a result waits to be written anew", session_id, error)
+        return True
+
+    async def _is_at_rest(self, session: Session) -> bool:
+        """Whether all that is held was heard, and nobody speaks in it; or whoever did has been away for so
+        long that the session would have been closed, and so heard out.
+        """
+        settings = self._parts.settings
+        with trio.move_on_after(settings.finalize_timeout):
+            await session.hear_held()  # after a restart the last minute may not be heard yet
+        if session.is_at_rest:
+            return True
+        last_came = max(stream.ledger.updated_at or 0 for stream in session.streams.values())
+        is_away = self._parts.wall_ms() - last_came >= settings.session_idle_timeout * 1000
+        return is_away and session.users == 1
 
     @asynccontextmanager
     async def _briefly_open(self, session_id: str) -> AsyncIterator[Session | None]:
-        """The session, closed again where nobody had it open; None while the node has no room to spare."""
-        was_open = self._registry.live(session_id) is not None
-        if not was_open and not self._registry.has_room_to_spare:
+        """The session, closed again where nobody else used it; None while the node has no room to spare."""
+        if self._registry.live(session_id) is None and not self._registry.has_room_to_spare:
             yield None
             return
-        async with self._registry.use(session_id) as session:
+        async with self._registry.use(session_id, by_node=True) as session:
             yield session
-        if not was_open and session.idle:
+        if session.idle and not session.was_used:
             session.close()
 
 

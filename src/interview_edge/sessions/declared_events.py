@@ -4,25 +4,34 @@ fills up a begun second.
 They are committed as they come, beside the VAD's (listening.py), whose commits carry its position: what that
 one loses in a crash it hears again. These it can't, so a crash in the moment before their commit loses them;
 the audio that they tell of is in the journal all the same.
+
+What a client says of its speech goes before what the server hears there: it is transcribed once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+import attrs
 import structlog
 import trio
 
 from interview_edge.catalog.protocol import SessionIsDeleted
 from interview_edge.core.declared_utterances import Began, Ended
-from interview_edge.core.models import Event, NewEvent
-from interview_edge.core.pcm import CHUNK_SAMPLES
+from interview_edge.core.models import Event, NewEvent, Utterance
+from interview_edge.core.pcm import CHUNK_SAMPLES, SAMPLE_RATE
+from interview_edge.core.transcripts import TRANSCRIPT
+from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.node_parts import NodeParts
 
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 1_024  # while the catalog is down: half an hour of lively talk, 0.5 MB
+LINES_A_READ = 1_000
+LEAST_LEFT = (
+    SAMPLE_RATE  # samples: less of an utterance behind a line is where two detections end it otherwise
+)
 
 
 class DeclaredEvents:
@@ -35,10 +44,53 @@ class DeclaredEvents:
         self._is_committing = False
         self._committed = trio.lowlevel.ParkingLot()
         self.streams: set[str] = set()  # in which a client says where speech is
+        # Samples held by stream when the session was opened: what clients said of them before is lines now.
+        self._held_before = {
+            name: stream.ledger.last_known * CHUNK_SAMPLES for name, stream in session.streams.items()
+        }
+        self._written: dict[str, int] | None = None  # up to where those lines go, once they are asked for
 
     def take_over(self, stream: str) -> None:
         """From here on the client's utterances of this stream are transcribed, and not the server's."""
         self.streams.add(stream)
+
+    async def left_to_server(self, heard: Sequence[Utterance]) -> list[Utterance]:
+        """What the server is to transcribe of what it heard: nothing of a stream in which a client
+        says where speech is; and of what was held before a restart, only what lies behind the last line of a
+        client that did then.
+
+        Raises CatalogUnavailable.
+        """
+        if self._written is None and any(map(self._is_held_before, heard)):
+            self._written = await self._written_before()
+        left = (self._uncovered(each) for each in heard if each.stream not in self.streams)
+        return [each for each in left if each is not None]
+
+    def _is_held_before(self, heard: Utterance) -> bool:
+        return heard.start_sample < self._held_before.get(heard.stream, 0)
+
+    def _uncovered(self, heard: Utterance) -> Utterance | None:
+        covered = (self._written or {}).get(heard.stream, 0)
+        if heard.start_sample >= covered:
+            return heard
+        if heard.end_sample < covered + LEAST_LEFT:
+            return None
+        return attrs.evolve(heard, start_sample=covered)
+
+    async def _written_before(self) -> dict[str, int]:
+        """Where the last line of a client's own utterances ends, in samples, by stream; not behind what was
+        held: a second that was lost with its node is recorded anew, with other words.
+        """
+        session_id, written, after = self._session.session_id, dict[str, int](), 0
+        while lines := await self._parts.catalog.events(
+            session_id, after=after, limit=LINES_A_READ, types=(TRANSCRIPT,)
+        ):
+            after = lines[-1].seq_no
+            for line in lines:
+                if line.stream in self._held_before and line.body.get("source") == "client":
+                    end = min(line.body["end_ms"] * CHUNK_SAMPLES // 1000, self._held_before[line.stream])
+                    written[line.stream] = max(end, written.get(line.stream, 0))
+        return written
 
     def add(self, event: NewEvent) -> bool:
         """Have it committed soon. False, and it won't be, where so many wait that the catalog is away, or the
@@ -114,6 +166,9 @@ class ToldSession(Protocol):
     """What is asked of the session."""
 
     session_id: str
+
+    @property
+    def streams(self) -> Mapping[str, LiveStream]: ...
 
     def published(self, events: Sequence[Event]) -> None: ...
 

@@ -37,7 +37,6 @@ READ_AHEAD_SECONDS = 30  # for a stream that is behind its window: 1 MB
 WARM_UP_SECONDS = 2  # a VAD adapts to the room; its state can't be saved, so it hears this much again
 COMMIT_EVERY_SECONDS = 60  # of audio without an event: bounds what a restart has to hear again
 MAX_UNCOMMITTED = 256  # events kept while the catalog is down; then hearing waits, and catches up later
-MISSED_EVENTS = 1_000  # more than a commit in doubt can hold
 
 
 class VadFailed(Exception):
@@ -170,6 +169,10 @@ class Listening:
                     self.wake(name)
                 raise CatalogUnavailable("speech events can't be written now")
 
+    async def hear_held(self) -> None:
+        """Hear what is held, of each stream up to a gap, as `run` does. The caller sets the deadline."""
+        await self._hear_all(set(self._session.streams))
+
     async def _hear_out(self, name: str) -> None:
         last = self._session.streams[name].ledger.last_seq  # what comes meanwhile isn't waited for
         await self._hear(name, skip_gaps=True, last=last)
@@ -202,9 +205,12 @@ class Listening:
     @property
     def is_at_rest(self) -> bool:
         """Whether all that is held was heard, and nobody speaks in it: `finish` would change nothing."""
-        return not any(
-            ear.vad.is_open or ear.next_seq <= self._session.streams[name].ledger.last_seq
-            for name, ear in self._ears.items()
+        return all(
+            (ear := self._ears.get(name)) is not None
+            and ear.next_seq > stream.ledger.last_seq
+            and not ear.vad.is_open
+            for name, stream in self._session.streams.items()
+            if stream.ledger.last_seq
         )
 
     def open_utterances(self) -> list[Utterance]:
@@ -358,10 +364,12 @@ class Listening:
         seconds_heard = {name: ear.uncommitted_seconds for name, ear in self._ears.items()}
         positions = {name: ear.vad.position() for name, ear in self._ears.items()}
         count = len(self._events)
-        heard = [] if self._parts.desk is None else self._to_transcribe(self._events[:count])
         session_id = self._session.session_id
-        self._in_doubt = True  # until the catalog has answered: a commit that is cut off may have happened
         try:
+            heard = [] if self._parts.desk is None else await self._to_transcribe(self._events[:count])
+            self._in_doubt = (
+                True  # until the catalog has answered: a commit that is cut off may have happened
+            )
             committed = await self._parts.catalog.append_events(
                 session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions, heard=heard
             )
@@ -382,9 +390,8 @@ class Listening:
             self._parts.desk.heard(session_id, heard)
         return True
 
-    def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
-        taken_over = self._session.declared.streams
-        heard = [each for each in utterances_in(events) if each.stream not in taken_over]
+    async def _to_transcribe(self, events: Sequence[NewEvent]) -> list[Utterance]:
+        heard = await self._session.declared.left_to_server(utterances_in(events))
         return [attrs.evolve(each, resolve=self._session.resolves) for each in heard]
 
     async def _settle_doubt(self) -> None:
@@ -395,17 +402,13 @@ class Listening:
             return
         session = self._session
         try:
-            record = await reread(session.session_id, self._parts)
+            record = await reread(session, self._parts)
         except SessionIsDeleted:
             return  # its end is near, and nothing more of it is kept
         self._events.clear()
         self._commit_at = None
         self._ears.clear()
         self._resumed = {name: stream.vad for name, stream in record.streams.items() if stream.vad}
-        missed = await self._parts.catalog.events(
-            session.session_id, after=session.event_count, limit=MISSED_EVENTS
-        )
-        session.published(missed)
         if self._parts.desk is not None:
             self._parts.desk.look_again()
         self._in_doubt = False
@@ -415,11 +418,13 @@ class ListenedSession(Protocol):
     """What the pipeline asks of its session."""
 
     session_id: str
-    event_count: int
     declared: DeclaredEvents
     resolves: bool
 
     @property
     def streams(self) -> Mapping[str, LiveStream]: ...
+
+    @property
+    def told_up_to(self) -> int: ...
 
     def published(self, events: Sequence[Event]) -> None: ...

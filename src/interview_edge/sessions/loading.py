@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import attrs
 
 from interview_edge.catalog.protocol import SessionRecord
 from interview_edge.core.ledger import Ledger
-from interview_edge.core.models import AckLevel, LedgerSnapshot, StreamKey
+from interview_edge.core.models import AckLevel, Event, LedgerSnapshot, StreamKey
 from interview_edge.journal import JournalRow
 from interview_edge.sessions.node_parts import NodeParts
 
 REREADINGS = 3  # of a session that the archive is moving meanwhile
 ROWS_A_READ = 4_096
+EVENTS_A_READ = 1_000
 
 R = TypeVar("R")
 
@@ -66,14 +67,31 @@ def ledger_of(known: LedgerSnapshot | None, part: JournalledPart, level: AckLeve
     return ledger
 
 
-async def reread(session_id: str, parts: NodeParts) -> SessionRecord:
-    """The catalog's record after a write of this session was cut off, so that nobody heard how it ended.
+class DoubtfulSession(Protocol):
+    """What is asked of a session whose catalog knows more than it does."""
+
+    session_id: str
+
+    @property
+    def told_up_to(self) -> int: ...
+
+    def published(self, events: Sequence[Event]) -> None: ...
+
+
+async def reread(session: DoubtfulSession, parts: NodeParts) -> SessionRecord:
+    """The catalog's record after a write of this session was cut off, so that nobody heard how it ended. Who
+    listens is told of its events.
 
     Raises CatalogUnavailable, SessionIsDeleted.
     """
     # An empty write waits its turn behind the one in doubt; a read might pass it.
-    await parts.catalog.append_events(session_id, [], at=parts.wall_ms())
-    record = await parts.catalog.load_session(session_id)
+    await parts.catalog.append_events(session.session_id, [], at=parts.wall_ms())
+    record = await parts.catalog.load_session(session.session_id)
     if record is None:
         raise RuntimeError("an open session has its row: open_session made it")
+    # From the first that is untold: others commit events too, and may have told theirs meanwhile.
+    after = session.told_up_to
+    while missed := await parts.catalog.events(session.session_id, after=after, limit=EVENTS_A_READ):
+        session.published(missed)
+        after = max(missed[-1].seq_no, session.told_up_to)
     return record

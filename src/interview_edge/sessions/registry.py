@@ -91,15 +91,18 @@ class Registry:
         return None if entry is None else entry.session
 
     @asynccontextmanager
-    async def use(self, session_id: str, caller: Caller = TRUSTED) -> AsyncIterator[Session]:
+    async def use(
+        self, session_id: str, caller: Caller = TRUSTED, *, by_node: bool = False
+    ) -> AsyncIterator[Session]:
         """Hold the session open for the block; opened from catalog and journal where it isn't live, made as
-        the caller's where it is new.
+        the caller's where it is new. `by_node`: for the node's own work, which no one who speaks notices.
 
         Raises EdgeError: session_not_found for one that the caller may not see; draining, session_limit,
         node_full (503, for sessions that aren't live yet), session_deleted, catalog_unavailable,
         storage_unavailable.
         """
         session = await self._obtain(session_id, caller)
+        session.was_used = session.was_used or not by_node
         try:
             yield session
         finally:

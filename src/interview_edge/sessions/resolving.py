@@ -84,7 +84,7 @@ async def resolve(
         raise EdgeError(INFERENCE_UNSET)
     async with session.state_lane():
         if session.state_in_doubt:
-            session.state = (await reread(session.session_id, parts)).state
+            session.state = (await reread(session, parts)).state
             session.state_in_doubt = False
         at = parts.wall_ms()
         if idempotency_key is not None:

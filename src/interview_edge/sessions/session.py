@@ -20,6 +20,7 @@ from interview_edge.core.models import (
     Utterance,
     VadPosition,
 )
+from interview_edge.core.ranges import Ranges
 from interview_edge.core.window import Window
 from interview_edge.errors import (
     DRAINING,
@@ -58,11 +59,13 @@ class Session:
         self.updated_at = record.updated_at
         self.state: SessionState = record.state
         self.state_in_doubt = False  # a commit of it was cut off: the catalog knows
-        self.event_count = record.event_count
+        # By number, of its events: nearly always one range, since commits are told as they come.
+        self._told = Ranges([(1, record.event_count)] if record.event_count else ())
         self.finalized: FinalizedResult | None = record.finalized
         self.streams = streams
         self.users = 0
         self.sockets = 0
+        self.was_used = False  # by somebody, and not by the node alone for work of its own
         self.resolves = parts.settings.auto_resolve  # each utterance by itself (auto_resolving.py)
         self.last_used = trio.current_time()
         self._parts = parts
@@ -95,7 +98,9 @@ class Session:
                 self._parts.archive.hurry(self.session_id)
                 with trio.move_on_after(self._parts.settings.close_timeout), suppress(CatalogUnavailable):
                     await self.declared.finish()
-                    await self._listening.finish()  # what can't be written is heard again by the next start
+                    if self.was_used:  # else the node would end the utterance of who may come back
+                        # What can't be written is heard again by the next start.
+                        await self._listening.finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._nursery = None
@@ -183,6 +188,10 @@ class Session:
         await self.declared.finish()
         await self._listening.finish()
 
+    async def hear_held(self) -> None:
+        """Hear what is held, up to a gap, and end nothing. The caller sets the deadline."""
+        await self._listening.hear_held()
+
     async def rest(self, stream: str) -> None:
         """Hear all of one stream, and end its open utterance there. The caller sets the deadline. Raises
         CatalogUnavailable where its events can't be written.
@@ -196,10 +205,20 @@ class Session:
         return self._events.subscribe(listener)
 
     def published(self, events: Sequence[Event]) -> None:
-        """Events were committed: count them, tell who listens."""
-        if events:
-            self.event_count = max(self.event_count, events[-1].seq_no)
-            self._events.tell(events)
+        """Events were committed: count them, and tell who listens of those that weren't told before."""
+        untold = [event for event in events if self._told.add(event.seq_no)]
+        if untold:
+            self._events.tell(untold)
+
+    @property
+    def event_count(self) -> int:
+        """The number of the session's last event, as far as it is known here."""
+        return self._told.last
+
+    @property
+    def told_up_to(self) -> int:
+        """The last event before which none is untold."""
+        return self._told.first_missing - 1
 
     @property
     def vad_failures(self) -> int:

@@ -14,8 +14,10 @@ import trio.testing
 
 from interview_edge.app import Edge
 from interview_edge.catalog.protocol import CatalogUnavailable
+from interview_edge.core.models import NewEvent
 from interview_edge.core.pcm import CHUNK_BYTES, SAMPLE_RATE
 from interview_edge.core.utterances import SpeechEvent
+from interview_edge.sessions.handle import SessionHandle
 from interview_edge.sessions.hearing_turns import SECONDS_A_ROUND
 from interview_edge.speech.pipeline import StreamVad
 from interview_edge.speech.vad import WebRtcVad
@@ -195,17 +197,11 @@ async def test_a_finalize_that_is_cut_off_at_its_commit_doubles_no_event(
     open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So many that the last utterance is still open: the finalize has an event of its own to commit.
-    count = next(n for n in range(2, len(speech)) if len(heard_events(speech[:n])) % 2)
+    count = open_after(speech)
     async with open_node() as edge, connect(edge, "s") as client:
         await client.hello(events=True)
         async with edge.session("s") as session:
-            for seq, pcm in enumerate(speech[:count], 1):
-                await session.feed(pcm, seq=seq)
-            live = edge.registry.live("s")
-            assert live is not None
-            with trio.fail_after(5):
-                while live.event_count < len(heard_events(speech[:count])):
-                    await trio.sleep(0.001)
+            await feed(edge, session, speech[:count])
             async with trio.open_nursery() as nursery:
                 with monkeypatch.context() as patched:
                     commit = Gate(edge.parts.catalog, "append_events", patched)
@@ -216,6 +212,53 @@ async def test_a_finalize_that_is_cut_off_at_its_commit_doubles_no_event(
         events = await all_events(edge, "s")
         assert told(events) == expected(speech[:count])
         assert [(await client.answer())["event"] for _ in events] == events
+
+
+async def test_events_of_others_hide_none_of_a_commit_that_was_cut_off(
+    open_node: OpenNode, speech: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those before and after it were told meanwhile: what lies between is told too, and each of them once."""
+    async with open_node() as edge, connect(edge, "s") as client:
+        await client.hello(events=True)
+        live = edge.registry.live("s")
+        assert live is not None
+        append = edge.parts.catalog.append_events
+
+        async def write_line() -> None:
+            live.published(await append("s", [NewEvent(1, "transcript", {"utterance": 1})], at=1))
+
+        async with edge.session("s") as session:
+            await feed(edge, session, speech[: open_after(speech)])
+            async with trio.open_nursery() as nursery:
+                with monkeypatch.context() as patched:
+                    commit = Gate(edge.parts.catalog, "append_events", patched)
+                    nursery.start_soon(session.finalize)
+                    await commit.reached.wait()
+                await write_line()
+                nursery.cancel_scope.cancel()
+            await session.finalize()
+        await write_line()
+        events = await all_events(edge, "s")
+        frames = await client.answers(len(events))
+        *others, late, last = [frame["event"] for frame in frames]
+        assert [*others[:-1], late, others[-1], last] == events
+        assert (await client.status())["type"] == "status"  # and no event before it
+
+
+def open_after(seconds: list[bytes]) -> int:
+    """After how many of them an utterance goes on."""
+    return next(n for n in range(2, len(seconds)) if len(heard_events(seconds[:n])) % 2)
+
+
+async def feed(edge: Edge, session: SessionHandle, seconds: list[bytes]) -> None:
+    """Have these heard, and what they decide told."""
+    for seq, pcm in enumerate(seconds, 1):
+        await session.feed(pcm, seq=seq)
+    live = edge.registry.live("s")
+    assert live is not None
+    with trio.fail_after(PATIENCE):
+        while live.event_count < len(heard_events(seconds)):
+            await trio.sleep(0.001)
 
 
 def heard_events(seconds: list[bytes]) -> list[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,14 +18,17 @@ from interview_edge.app import Edge
 from interview_edge.backends.memory import MemoryBackend
 from interview_edge.core.declared_utterances import VadState
 from interview_edge.core.models import NewEvent
+from interview_edge.core.pcm import CHUNK_BYTES
 from interview_edge.sessions import transcription_desk
+from interview_edge.sessions.session import Session
 from interview_edge.speech.transcriber import Failure, Transcript, TranscriptionFailed
 from interview_edge.testing import FaultyBackend
 from named_voice import NamedVoice
-from nodes import Gate, OpenNode, connect, nodes_in, second
+from nodes import ChannelPeer, Gate, OpenNode, connect, nodes_in, second
 from speaking import events_of, speak, until, written_of
 from stenographer import Stenographer, ready
 
+SILENCE = bytes(CHUNK_BYTES)
 HASTY = {"transcription_wait": 0.02, "retry_max": 0.01}
 
 
@@ -245,24 +249,7 @@ async def test_a_renewal_cuts_nobody_who_speaks(
 ) -> None:
     pen = Stenographer()
     async with open_node(transcriber=pen, **HASTY) as edge, connect(edge, "s") as client:
-        for seq, pcm in enumerate(speech, 1):
-            await client.send_chunk(seq, pcm)
-        await client.answers(len(speech))
-        await finalize(edge)
-        before = len(await events_of(edge, "s", "speech_ended"))
-        session = edge.registry.live("s")
-        assert session is not None
-
-        async def heard() -> bool:
-            return session.vad_behind_seconds == 0
-
-        for seq, pcm in enumerate(speech, len(speech) + 1):
-            await client.send_chunk(seq, pcm)
-            await client.answers(1)
-            await until(heard)
-            if not session.is_at_rest:
-                break
-        assert not session.is_at_rest
+        await record_on(edge, client, speech)
         looks = count_looks(edge, monkeypatch)
         pen.go_on.set()
 
@@ -270,8 +257,103 @@ async def test_a_renewal_cuts_nobody_who_speaks(
             return looks() >= 2
 
         await until(looked_twice)
-        ended = (await events_of(edge, "s", "speech_ended"))[before:]
-        assert [each for each in ended if each["reason"] == "stream_end"] == []
+        assert await cut_short(edge) == 1  # by the finalize
+
+
+@pytest.mark.parametrize("inference", [None, NamedVoice()], ids=["lines", "lines and names"])
+async def test_nor_does_one_after_a_crash(
+    tmp_path: Path, speech: list[bytes], monkeypatch: pytest.MonkeyPatch, inference: NamedVoice | None
+) -> None:
+    """The node opens the session for it, and closes it: who spoke comes back and goes on."""
+    parts = {"inference": inference, "auto_resolve": inference is not None}
+    await crash_in_speech(tmp_path, speech, **parts)
+    pen = Stenographer()
+    async with nodes_in(tmp_path / "after")(transcriber=pen, **parts, **HASTY) as edge:
+        looks = count_looks(edge, monkeypatch)
+        pen.go_on.set()
+
+        async def looked_twice() -> bool:
+            return looks() >= 2 and edge.registry.ended >= 2 and not len(edge.registry)
+
+        await until(looked_twice)
+        assert await cut_short(edge) == 1
+        async with connect(edge, "s") as client:
+            next_seq = (await client.hello())["next_seq"]
+            for seq in range(next_seq, next_seq + 2):
+                await client.send_chunk(seq, SILENCE)
+            await client.answers(2)
+            assert (await renewed(edge))["transcript"]
+        assert await cut_short(edge) == 1
+
+
+async def test_who_is_gone_for_good_has_the_whole_record_in_the_end(
+    tmp_path: Path, speech: list[bytes]
+) -> None:
+    await crash_in_speech(tmp_path, speech)
+    settings = {"session_idle_timeout": 0.01, **HASTY}
+    async with nodes_in(tmp_path / "after")(transcriber=ready(), **settings) as edge:
+        result = await renewed(edge)
+        assert await cut_short(edge) == 2
+        ended = await events_of(edge, "s", "speech_ended")
+        assert [line["end_ms"] for line in result["transcript"]] == [each["end_ms"] for each in ended]
+
+
+async def test_silence_that_was_not_heard_at_the_crash_holds_up_no_result(
+    tmp_path: Path, speech: list[bytes]
+) -> None:
+    """The ear's position is kept once a minute where nothing happens."""
+    async with nodes_in(tmp_path / "before")(transcriber=Stenographer(), **HASTY) as edge:
+        async with connect(edge, "s") as client:
+            await record(edge, client, speech)
+            await finalize(edge)
+            await record(edge, client, [SILENCE] * 3)
+        shutil.copytree(tmp_path / "before", tmp_path / "after")
+    async with nodes_in(tmp_path / "after")(transcriber=ready(), **HASTY) as edge:
+        assert (await renewed(edge))["transcript"]
+
+
+async def record(edge: Edge, client: ChannelPeer, seconds: list[bytes]) -> Session:
+    """Have these heard, behind what is held."""
+    await client.status()  # the session is open then
+    session = edge.registry.live("s")
+    assert session is not None
+    first = session.stream("mixed").ledger.last_seq + 1
+    for seq, pcm in enumerate(seconds, first):
+        await client.send_chunk(seq, pcm)
+    await client.answers(len(seconds))
+
+    async def heard() -> bool:
+        return bool(session.vad_positions()) and session.vad_behind_seconds == 0
+
+    await until(heard)
+    return session
+
+
+async def record_on(edge: Edge, client: ChannelPeer, speech: list[bytes]) -> None:
+    """A recording with a result whose lines are missing, that goes on in the middle of an utterance."""
+    await record(edge, client, speech[:-3])
+    await finalize(edge)
+    assert await cut_short(edge) == 1
+    for pcm in speech:
+        session = await record(edge, client, [pcm])
+        if session.open_utterances():
+            return
+    raise AssertionError("nobody speaks")
+
+
+async def crash_in_speech(folder: Path, speech: list[bytes], **parts: Any) -> None:
+    """`after` is the disk of a node that crashed in the middle of an utterance."""
+    async with (
+        nodes_in(folder / "before")(transcriber=Stenographer(), **parts, **HASTY) as edge,
+        connect(edge, "s") as client,
+    ):
+        await record_on(edge, client, speech)
+        shutil.copytree(folder / "before", folder / "after")
+
+
+async def cut_short(edge: Edge) -> int:
+    """How many utterances were ended in the middle."""
+    return [each["reason"] for each in await events_of(edge, "s", "speech_ended")].count("stream_end")
 
 
 async def test_renewals_leave_room_for_those_who_come(tmp_path: Path, speech: list[bytes]) -> None:
