@@ -29,9 +29,8 @@ log = structlog.get_logger(__name__)
 
 MAX_WAITING = 1_024  # while the catalog is down: half an hour of lively talk, 0.5 MB
 LINES_A_READ = 1_000
-LEAST_LEFT = (
-    SAMPLE_RATE  # samples: less of an utterance behind a line is where two detections end it otherwise
-)
+# Samples: less of an utterance behind a line is where two detections end it otherwise.
+LEAST_LEFT = SAMPLE_RATE
 
 
 class DeclaredEvents:

@@ -92,9 +92,8 @@ class Listening:
             failed: set[str] = set()
             try:
                 failed = await self._hear_all(pending)
-                held_up = (
-                    len(self._events) >= MAX_UNCOMMITTED
-                )  # the catalog fails, and its return wakes nobody
+                # The catalog fails, and its return wakes nobody.
+                held_up = len(self._events) >= MAX_UNCOMMITTED
             except Exception as error:  # invariant 5: acks go on without the VAD
                 self._count_failure(error)
                 failed = pending
@@ -367,9 +366,8 @@ class Listening:
         session_id = self._session.session_id
         try:
             heard = [] if self._parts.desk is None else await self._to_transcribe(self._events[:count])
-            self._in_doubt = (
-                True  # until the catalog has answered: a commit that is cut off may have happened
-            )
+            # Until the catalog has answered: a commit that is cut off may have happened.
+            self._in_doubt = True
             committed = await self._parts.catalog.append_events(
                 session_id, self._events[:count], at=self._parts.wall_ms(), vad=positions, heard=heard
             )

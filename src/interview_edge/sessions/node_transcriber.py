@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from random import Random
 
 import structlog
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 ANSWER_TIMEOUT = 300.0  # seconds: a provider that takes longer has hung, whatever bounds it has of its own
 MAX_PAUSE = 300.0  # that it may ask for
+MAX_AHEAD = 16  # transcripts that were made ahead: more than there are talkers while any is
 SILENCE = bytes(CHUNK_BYTES)
 
 # What may have passed at the next try.
@@ -54,6 +56,7 @@ class NodeTranscriber:
         self._retry_max = retry_max
         self._random = random
         self._failures = 0
+        self._ahead: dict[bytes, Transcript] = {}  # by the SHA-256 of their audio
         self.last_failure: TranscriptionFailed | None = None
 
     @property
@@ -62,14 +65,27 @@ class NodeTranscriber:
         return self._transcriber.provider
 
     async def transcribe(
-        self, read: Callable[[], Awaitable[bytes]], *, prompt: str | None = None
+        self, read: Callable[[], Awaitable[bytes]], *, prompt: str | None = None, ahead: bool = False
     ) -> Transcript:
-        """What was said in the PCM that `read` gives.
+        """What was said in the PCM that `read` gives. `ahead` of an utterance's end: where the whole of it is
+        the same audio in the end, nothing more was said nor came late, and the provider isn't asked again.
 
         Raises TranscriptionFailed, whatever went wrong: neither a damaged object nor a plugin's defect
         may end a session or the node (invariant 5); and AudioGone.
         """
         pcm = await self._read(read)
+        if not ahead and prompt is None and self._ahead:
+            found_ahead = self._ahead.pop(sha256(pcm).digest(), None)
+            if found_ahead is not None:
+                return found_ahead
+        found = await self._ask(pcm, prompt)
+        if ahead:
+            self._ahead[sha256(pcm).digest()] = found
+            if len(self._ahead) > MAX_AHEAD:
+                del self._ahead[next(iter(self._ahead))]
+        return found
+
+    async def _ask(self, pcm: bytes, prompt: str | None) -> Transcript:
         try:
             with trio.fail_after(ANSWER_TIMEOUT):
                 found = checked(

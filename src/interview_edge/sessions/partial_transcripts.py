@@ -91,14 +91,12 @@ class PartialTranscripts:
                 nursery.start_soon(self._give_way, nursery.cancel_scope)
                 try:
                     read = partial(self._desk.read, speech.session_id, speech.utterance)
-                    found = await self._desk.transcriber.transcribe(read)
+                    found = await self._desk.transcriber.transcribe(read, ahead=True)
                 except (TranscriptionFailed, AudioGone):
                     pass  # the final one will say so
                 nursery.cancel_scope.cancel()
-        if found is not None:
-            self._desk.know(speech.session_id, speech.utterance, found)
-            if found.text:
-                self._tell(speech, found)
+        if found is not None and found.text:
+            self._tell(speech, found)
 
     async def _give_way(self, making: trio.CancelScope) -> None:
         await self._desk.wanted()

@@ -28,13 +28,12 @@ from interview_edge.sessions.live_stream import LiveStream
 from interview_edge.sessions.node_transcriber import NodeTranscriber
 from interview_edge.sessions.transcript_events import failed_event, lateness_event, transcript_event
 from interview_edge.sessions.utterance_audio import AudioGone, read_utterance
-from interview_edge.speech.transcriber import Failure, Transcriber, Transcript, TranscriptionFailed
+from interview_edge.speech.transcriber import Failure, Transcriber, TranscriptionFailed
 
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 20_000  # in memory; the catalog has the rest
 PAGE = 1_000
-MAX_AHEAD = 16  # transcripts of partials: more than there are talkers while there are any
 MAX_BROKEN = 4  # tries of one utterance that a provider breaks on, before it is asked about another
 
 
@@ -125,7 +124,6 @@ class TranscriptionDesk:
         self._left_in_catalog = True  # the last run may have left some
         self._loading = False
         self._heard_meanwhile: list[tuple[str, Utterance]] = []  # while loading; they come behind
-        self._ahead: dict[tuple[str, Utterance], Transcript] = {}
 
     # -- what comes in
 
@@ -157,12 +155,6 @@ class TranscriptionDesk:
     def waiting(self, session_id: str) -> int:
         """How many utterances of the session wait."""
         return self._queue.of(session_id)
-
-    def know(self, session_id: str, utterance: Utterance, found: Transcript) -> None:
-        """What was said in an utterance that may end so: the provider needn't be asked twice."""
-        self._ahead[session_id, utterance] = found
-        if len(self._ahead) > MAX_AHEAD:
-            del self._ahead[next(iter(self._ahead))]
 
     async def written(self, session_id: str) -> None:
         """Wait until none of the session's waits; not where they are deferred. The caller sets the deadline,
@@ -277,9 +269,7 @@ class TranscriptionDesk:
         broken, served = 0, False
         while True:
             try:
-                found = self._ahead.pop((session_id, utterance), None)
-                if found is None:
-                    found = await self.transcriber.transcribe(partial(self.read, session_id, utterance))
+                found = await self.transcriber.transcribe(partial(self.read, session_id, utterance))
             except AudioGone:
                 return failed_event(utterance, self._wall_ms(), None, "its audio has expired"), None
             except TranscriptionFailed as error:
