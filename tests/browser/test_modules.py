@@ -290,3 +290,19 @@ def test_a_check_s_value_is_shown_in_its_unit(run: Run) -> None:
     values = [["transcription", 2], ["vad", 3], ["backlog_age", 1500], ["memory", 0.425], ["catalog"]]
     shown = run("view/health_panel", "return a.map(([name, value]) => m.shown(name, value))", values)
     assert shown == [" · waiting: 2", " · 3", " · 1.5 s", " · 42.5 %", ""]
+
+
+def test_the_focus_of_a_button_is_lost_as_soon_as_it_is_disabled(run: Run) -> None:
+    """And not a frame later: who looks within it would leave the keyboard without a place."""
+    body = """
+      const pressed = m.make("button");
+      document.body.append(pressed);
+      const seen = [m.focusIsLost()];
+      pressed.focus();
+      seen.push(m.focusIsLost());
+      pressed.disabled = true;
+      seen.push(m.focusIsLost());
+      pressed.remove();
+      return seen;
+    """
+    assert run("view/elements", body) == [True, False, True]

@@ -4,7 +4,7 @@ import { listMicrophones } from "../capture/microphone.js";
 import { sessionPath, urlOf } from "../server/http.js";
 import { countOf, showRanges } from "../upload/ranges.js";
 import { WINDOW_SECONDS, drawWaveform, drawWindow } from "../view/drawings.js";
-import { byId, make, write, writeState } from "../view/elements.js";
+import { byId, focusIsLost, make, write, writeState } from "../view/elements.js";
 import { explain } from "../view/failures.js";
 import { duration, number, say, speech } from "../view/texts.js";
 import { Recording } from "./recording.js";
@@ -219,7 +219,7 @@ export class RecorderPanel extends EventTarget {
   #leadOn(next) {
     if (next === null || next === this.#next) return;
     this.#next = next;
-    if (document.activeElement === document.body) next.focus({ preventScroll: true });
+    if (focusIsLost()) next.focus({ preventScroll: true });
   }
 
   /** @param {Recording} recording */

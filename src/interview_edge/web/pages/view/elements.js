@@ -55,3 +55,12 @@ export function confirmed(question) {
     dialog.onclose = () => resolve(dialog.returnValue === "yes");
   });
 }
+
+/**
+ * Whether what had the focus can't have it any more. A button that is disabled loses it with the next frame only,
+ * and until then is still said to have it.
+ */
+export function focusIsLost() {
+  const at = document.activeElement;
+  return at === null || at === document.body || at.matches(":disabled");
+}
